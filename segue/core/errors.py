@@ -1,0 +1,246 @@
+"""Every way a request can fail, one class a cause.
+
+    Fault
+      Refused                       the caller can mend it (4xx)
+        BodyInvalid                   not JSON, not an object, too deep, broken text
+        FieldMissing                  a required field is absent or null
+        FieldWrong                    a field has the wrong type or shape
+        OutOfRange                    a number is outside its documented range
+        StopInvalid                   `stop` mixes kinds or has a kind of its own
+        MessagesInvalid               the list of messages cannot be a conversation
+        LastRoleInvalid               the last message is nobody's turn to answer
+        PartialWithThinking           a prefix and thinking exclude each other
+        NotSupported                  a documented feature this model does not have
+        PromptTooLong                 the prompt, prefix included, exceeds the context
+        TooLarge                      body, header or message count beyond the limit
+        MethodNotAllowed, PathUnknown
+      Denied                        who asks may not
+        KeyInvalid
+        AsyncDenied                   X-DashScope-Async on text generation
+        ModelUnknown
+      Busy                          not now (429 / 503)
+        QueueFull
+      Broken                        our side (5xx)
+        EngineLost                    the engine's process died under the request
+        EngineFailed                  the engine could not go on
+        TimedOut
+        Internal                      a mistake of ours
+
+Laws: a Fault is raised where the cause is known and worded where the protocol is known; it
+carries facts, never a status, a code or a sentence for the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class Fault(Exception):
+    """A request cannot be answered.  Subclasses say why."""
+
+
+class Refused(Fault):
+    """The request itself is at fault."""
+
+
+class BodyInvalid(Refused):
+    """The body is not a JSON object in UTF-8.  `detail` is for the log only."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class FieldMissing(Refused):
+    """A required field is absent.  `field` is its path in the vocabulary: model, messages, input, content..."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+Expected = Literal["string", "integer", "number", "boolean", "list", "object", "message", "value"]
+
+
+class FieldWrong(Refused):
+    """A field is not what it must be.
+
+    `field` is its wire path (`messages.1.partial`, `top_p`); `expected` its type; `got` how the
+    value failed: another `type`, a `fraction` where an integer belongs, unparsable `text`, an
+    unknown `choice` (then `value` and `allowed` are set).
+    """
+
+    def __init__(
+        self,
+        field: str,
+        expected: Expected,
+        got: Literal["type", "fraction", "text", "choice"] = "type",
+        value: str = "",
+        allowed: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(field, expected, got, value)
+        self.field = field
+        self.expected = expected
+        self.got = got
+        self.value = value
+        self.allowed = allowed
+
+
+Ranged = Literal[
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "n",
+    "top_logprobs",
+    "max_tokens",
+    "thinking_budget",
+]
+
+
+class OutOfRange(Refused):
+    """A number is outside its range.  `high` is set where the bound is the model's own."""
+
+    def __init__(self, field: Ranged, value: float | int, high: int | None = None) -> None:
+        super().__init__(field, value)
+        self.field: Ranged = field
+        self.value = value
+        self.high = high
+
+
+class StopInvalid(Refused):
+    """`stop` is not a string, strings, token ids or token-id lists; `mixed` when it is several."""
+
+    def __init__(self, mixed: bool) -> None:
+        super().__init__(mixed)
+        self.mixed = mixed
+
+
+class MessagesInvalid(Refused):
+    """The messages cannot be a conversation.  `why` names the rule; `index` the message, where one is at fault."""
+
+    def __init__(
+        self,
+        why: Literal[
+            "empty",
+            "prompt_and_messages",
+            "neither_prompt_nor_messages",
+            "no_user",
+            "role",
+            "content_type",
+            "tool_without_call",
+            "call_without_arguments",
+        ],
+        index: int = -1,
+        value: str = "",
+    ) -> None:
+        super().__init__(why, index, value)
+        self.why = why
+        self.index = index
+        self.value = value
+
+
+class LastRoleInvalid(Refused):
+    """The last message is an assistant's without the partial flag, or a system message."""
+
+
+class PartialWithThinking(Refused):
+    """`partial` and `enable_thinking` exclude each other."""
+
+
+class NotSupported(Refused):
+    """A documented feature that the served model, or this version, does not have."""
+
+    def __init__(
+        self,
+        feature: Literal["tools", "json_object", "json_schema", "media", "thinking", "search"],
+        model: str = "",
+    ) -> None:
+        super().__init__(feature, model)
+        self.feature = feature
+        self.model = model
+
+
+class PromptTooLong(Refused):
+    """The prompt with its prefix has more tokens than `limit`."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(tokens, limit)
+        self.tokens = tokens
+        self.limit = limit
+
+
+class TooLarge(Refused):
+    """More than `limit` of something: body bytes, header bytes, messages."""
+
+    def __init__(self, what: Literal["body", "headers", "messages", "stop"], limit: int) -> None:
+        super().__init__(what, limit)
+        self.what = what
+        self.limit = limit
+
+
+class MethodNotAllowed(Refused):
+    """The path exists, the method does not."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)
+        self.method = method
+
+
+class PathUnknown(Refused):
+    """No such path."""
+
+
+class Denied(Fault):
+    """The caller may not."""
+
+
+class KeyInvalid(Denied):
+    """No key, a malformed one, or one we never issued."""
+
+
+class AsyncDenied(Denied):
+    """Asynchronous tasks do not exist for text generation."""
+
+
+class ModelUnknown(Denied):
+    """No served model answers to this name."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.model = model
+
+
+class Busy(Fault):
+    """Not now."""
+
+
+class QueueFull(Busy):
+    """As many requests wait as may wait."""
+
+
+class Broken(Fault):
+    """Our side failed."""
+
+
+class EngineLost(Broken):
+    """The engine's process died; it is being started again."""
+
+
+class EngineFailed(Broken):
+    """The engine reported that it cannot go on.  `detail` is for the log only."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class TimedOut(Broken):
+    """A limit of time was reached."""
+
+
+class Internal(Broken):
+    """A mistake of ours; the log has the trace."""

@@ -1,0 +1,127 @@
+"""What happens while an answer comes, in the only order it can happen.
+
+Laws: `answer()` yields exactly one `Started`, then pieces, then one `Ended` a choice, then
+`Finished`; or, anywhere, one `Failed` and nothing after it.  `ORDER` is that grammar; `checked`
+holds a stream to it; `fold` is the only way to a whole answer, so that streamed and whole
+answers cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from segue.core.errors import Fault
+from segue.core.generation import TokenLogprob
+
+EndReason = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The model has read the prompt.  Token counts include the caller's prefix."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of a choice's text.  `tokens` is how many output tokens it cost; a piece may be
+    empty when its tokens end inside a character or may yet belong to a stop string."""
+
+    choice: int
+    text: str
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A choice is complete."""
+
+    choice: int
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Every choice is complete.  `output_tokens` is the sum over all choices."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The answer broke off.  Nothing follows."""
+
+    fault: Fault
+
+
+Event = Started | Text | Ended | Finished | Failed
+
+ORDER: dict[type[Event] | None, tuple[type[Event], ...]] = {
+    None: (Started, Failed),
+    Started: (Text, Ended, Failed),
+    Text: (Text, Ended, Failed),
+    Ended: (Text, Ended, Finished, Failed),
+    Finished: (),
+    Failed: (),
+}
+
+
+async def checked(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """Pass events on; a breach of `ORDER` is our mistake and raises AssertionError."""
+    last: type[Event] | None = None
+    async for event in events:
+        assert type(event) in ORDER[last], f"{type(event).__name__} after {last}"
+        last = type(event)
+        yield event
+    assert last in (Finished, Failed), f"stream ended after {last}"
+
+
+@dataclass(slots=True)
+class Choice:
+    """One whole choice: the concatenation of its pieces."""
+
+    text: str = ""
+    reason: EndReason | None = None
+    tokens: int = 0
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer: the fold of its events."""
+
+    choices: list[Choice]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+def fold(events: Iterable[Event], choices: int) -> Answer:
+    """Fold a complete stream.  Raises the Fault of a `Failed`."""
+    answer = Answer([Choice() for _ in range(choices)])
+    parts: list[list[str]] = [[] for _ in range(choices)]
+    for event in events:
+        match event:
+            case Text():
+                parts[event.choice].append(event.text)
+                choice = answer.choices[event.choice]
+                choice.tokens += event.tokens
+                choice.logprobs.extend(event.logprobs)
+            case Ended():
+                answer.choices[event.choice].reason = event.reason
+            case Started():
+                answer.prompt_tokens, answer.cached_tokens = event.prompt_tokens, event.cached_tokens
+            case Finished():
+                answer.output_tokens = event.output_tokens
+            case Failed():
+                raise event.fault
+    for choice, texts in zip(answer.choices, parts, strict=True):
+        choice.text = "".join(texts)
+    return answer

@@ -1,0 +1,128 @@
+"""What a caller asked for, in words that belong to neither protocol.
+
+Laws: a `Request` is only made by a reader in `wire/`; every field is already of its documented
+type and within its documented range; `None` means "not said", so that a model's own default can
+be told from a caller's wish.  This file knows no JSON field name, no model and no template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking.  `key` is the key's public identifier, never the secret itself."""
+
+    key: str
+    workspace: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call an assistant made in an earlier turn.  `arguments` is the text it wrote, usually JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One finished turn.  The turn that is to be continued is `Request.prefix`, not a message."""
+
+    role: Role
+    content: str
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call.  `parameters` is a JSON schema, as loose as the caller sent it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`auto`, `none`, `required`, or `function` with the one function's name."""
+
+    mode: Literal["auto", "none", "required", "function"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The form the answer must have.  `schema` is set for `json_schema` only."""
+
+    kind: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    schema: Mapping[str, object] | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where the answer ends: before any of these strings, or before any of these token-id runs."""
+
+    strings: tuple[str, ...] = ()
+    sequences: tuple[tuple[int, ...], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.strings or self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Sampling wishes.  `None`: the model's default.
+
+    temperature in [0, 2), 0 is greedy; top_p in (0, 1]; top_k >= 0, 0 or above 100 is off;
+    repetition_penalty > 0, 1 is off; presence and frequency penalties in [-2, 2], 0 is off;
+    seed in [0, 2**63).
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request for an answer.
+
+    `prefix` is the beginning of the answer, given by the caller word for word (Partial Mode);
+    `None` when there is none.  `ignored` lists the fields that were read past, by wire name.
+    """
+
+    id: str
+    caller: Caller
+    model: str
+    messages: tuple[Message, ...]
+    prefix: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: Stop = field(default_factory=Stop)
+    output_tokens_max: int | None = None
+    choices: int = 1
+    logprobs: bool = False
+    top_logprobs: int = 0
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel_tool_calls: bool = False
+    format: Format = field(default_factory=Format)
+    thinking: bool | None = None
+    thinking_budget: int | None = None
+    deterministic: bool | None = None
+    ignored: tuple[str, ...] = ()

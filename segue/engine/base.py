@@ -1,0 +1,58 @@
+"""The contract every engine keeps.  One conformance suite (tests/engine) runs over all of them.
+
+Laws: `generate` yields one `Opened`, then `Chunk`s, each choice's last with `finish` set, and
+ends when every choice has finished; closing the iterator stops the work and frees the place at
+once; a failure is a `Broken` or `Busy` fault raised from the iterator, never a silent end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an engine is.  `waiting` and `running` count choices; `restarts` counts since start."""
+
+    ready: bool
+    running: int = 0
+    waiting: int = 0
+    restarts: int = 0
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """What the pipeline may ask of an engine."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The served model.  Valid after `start`."""
+        ...
+
+    async def start(self) -> None:
+        """Return when requests can be answered; raise EngineFailed when they never will."""
+        ...
+
+    async def encode(self, segments: Sequence[Segment]) -> list[int]:
+        """Token ids of the segments.  Only `control` segments can become control tokens."""
+        ...
+
+    async def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes of each token; control tokens give their spelling."""
+        ...
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
+        """Continue the prompt.  Raises QueueFull before the first item when there is no room."""
+        ...
+
+    async def health(self) -> Health:
+        """Answers at once, also while the engine is busy or down."""
+        ...
+
+    async def close(self) -> None:
+        """Let running answers end or fail, then free everything.  Safe to call twice."""
+        ...

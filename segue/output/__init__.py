@@ -1,0 +1,1 @@
+"""Chunks -> pieces of an answer.  Pure state machines."""

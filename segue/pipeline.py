@@ -1,0 +1,89 @@
+"""The whole story of a request on one screen.
+
+    Request -> rules -> template -> encode -> budget -> Prompt -> engine -> Chunk -> assembly -> Event
+
+`prepare` may raise a Fault, which becomes an HTTP status.  `answer` never raises: its last event
+is `Finished` or `Failed`.  Closing the iterator it returns is the cancellation, all the way down
+to the engine's slot.  A whole answer is `events.fold` of the same stream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from segue.core.errors import Fault, Internal
+from segue.core.events import Event, Failed, Finished, Started
+from segue.core.generation import Opened, Prompt
+from segue.core.request import Request, Stop
+from segue.engine.base import Engine
+from segue.output.assembly import Assembly
+from segue.policy import rules
+from segue.prompt import budget, template
+from segue.prompt.partial import opened
+
+log = logging.getLogger("segue")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that may run: its engine, what the engine is given, where the answer stops."""
+
+    engine: Engine
+    prompt: Prompt
+    stop: Stop
+    served: str
+
+
+class Pipeline:
+    """Binds the stages.  `find` gives the engine that answers to a model name, or raises ModelUnknown."""
+
+    def __init__(self, find: Callable[[str], Engine], deterministic: bool = False) -> None:
+        self._find = find
+        self._deterministic = deterministic
+
+    async def prepare(self, request: Request) -> Job:
+        """Everything that can refuse a request happens here.  Raises Fault."""
+        engine = self._find(request.model)
+        card = engine.card
+        rules.check(request, card)
+        turn = opened(template.render(card, request), request.prefix)
+        header = await engine.encode(turn.header)
+        prefix = await engine.encode(turn.prefix) if turn.prefix else []
+        prompt = Prompt(
+            request_id=request.id,
+            model=card.name,
+            workspace=request.caller.workspace,
+            ids=header + prefix,
+            answer_at=len(header),
+            decoding=budget.decoding(request.sampling, card),
+            output_tokens_max=budget.output_tokens(request.output_tokens_max, len(header) + len(prefix), card),
+            choices=request.choices,
+            logprobs=request.top_logprobs if request.logprobs else None,
+            deterministic=self._deterministic if request.deterministic is None else request.deterministic,
+        )
+        return Job(engine, prompt, request.stop, card.name)
+
+    async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
+        """The events of one answer, in `events.ORDER`.  Never raises."""
+        prompt_tokens, cached = len(job.prompt.ids), 0
+        assembly = Assembly(job.prompt.choices, job.stop)
+        try:
+            async with aclosing(job.engine.generate(job.prompt)) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, Opened):
+                        cached = chunk.cached_tokens
+                        yield Started(prompt_tokens, cached)
+                        continue
+                    for event in assembly.feed(chunk):
+                        yield event
+                    if assembly.done:
+                        break
+            yield Finished(prompt_tokens, cached, assembly.output_tokens)
+        except Fault as fault:
+            yield Failed(fault)
+        except Exception:
+            log.exception("answer failed", extra={"request_id": job.prompt.request_id})
+            yield Failed(Internal())

@@ -1,0 +1,1 @@
+"""Request -> Prompt.  Pure: no clock, no randomness, no input or output."""
