@@ -1,0 +1,141 @@
+"""A loaded model and a decoding context over it: rows in, logits out.
+
+Laws: no policy here.  A `Context` owns its key-value memory and one reusable batch; a row is
+(token, position, sequence, wants logits).  Logits are a view into the library's own buffer, valid
+until the next `decode`, and may be overwritten by the caller.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.engine.llama.vocabulary import Vocabulary
+
+FloatRow = npt.NDArray[np.float32]
+OUTPUTS_MAX = 64
+
+
+class DecodeError(Exception):
+    """`llama_decode` failed; `code` is its return value (1: no room in the cache)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"llama_decode returned {code}")
+        self.code = code
+
+
+class Model:
+    """The weights and the vocabulary.  Raises OSError when the file cannot be loaded."""
+
+    def __init__(self, ffi: Any, lib: Any, path: Path) -> None:
+        self.ffi, self.lib = ffi, lib
+        self._log = _quiet(ffi)
+        lib.llama_log_set(self._log, ffi.NULL)
+        lib.llama_backend_init()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = 0
+        self.handle = lib.llama_model_load_from_file(str(path).encode(), params)
+        if self.handle == ffi.NULL:
+            raise OSError(f"{path} is not a model llama.cpp can load")
+        self.vocabulary = Vocabulary(ffi, lib, lib.llama_model_get_vocab(self.handle))
+        self.context_train: int = lib.llama_model_n_ctx_train(self.handle)
+        # Recurrent state and sliding windows cannot be cut at an arbitrary token, so such models
+        # share no prefixes between sequences.
+        self.divisible = not (
+            lib.llama_model_is_recurrent(self.handle)
+            or lib.llama_model_is_hybrid(self.handle)
+            or lib.llama_model_n_swa(self.handle) > 0
+        )
+
+    def template(self) -> str:
+        """The chat template inside the file, or ""."""
+        found = self.lib.llama_model_chat_template(self.handle, self.ffi.NULL)
+        return "" if found == self.ffi.NULL else self.ffi.string(found).decode("utf-8")
+
+
+class Context:
+    """Key-value memory of `cells` tokens for `sequences` sequences, and the means to decode."""
+
+    def __init__(self, model: Model, cells: int, sequences: int, threads: int, rows_max: int, unified: bool) -> None:
+        self._ffi, self._lib, self._model = model.ffi, model.lib, model
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = self.rows_max = rows_max
+        params.n_seq_max = sequences
+        params.n_outputs_max = min(OUTPUTS_MAX, rows_max)
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = unified
+        self._handle = self._lib.llama_init_from_model(model.handle, params)
+        if self._handle == self._ffi.NULL:
+            raise OSError(f"no context of {cells} tokens for {sequences} sequences could be made")
+        self.cells: int = self._lib.llama_n_ctx(self._handle)
+        self._memory = self._lib.llama_get_memory(self._handle)
+        self._vocab_size = model.vocabulary.size
+        self._rows = _Rows(self._ffi, rows_max)
+
+    def decode(self, rows: Sequence[tuple[int, int, int, bool]]) -> None:
+        """Run one batch.  Raises DecodeError; the memory is then as before the call."""
+        self._rows.fill(rows)
+        code = self._lib.llama_decode(self._handle, self._rows.batch[0])
+        if code != 0:
+            raise DecodeError(code)
+
+    def logits(self, row: int) -> FloatRow:
+        """The logits after the batch's `row`, which must have asked for them."""
+        pointer = self._lib.llama_get_logits_ith(self._handle, row)
+        return np.frombuffer(self._ffi.buffer(pointer, 4 * self._vocab_size), dtype=np.float32)
+
+    def share(self, source: int, target: int, count: int) -> None:
+        """Let `target` begin with the first `count` tokens of `source`; no computation, no copy."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, count)
+
+    def cut(self, sequence: int, count: int) -> None:
+        """Keep the first `count` tokens of a sequence; 0 forgets it."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, count if count else -1, -1)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._lib.llama_free(self._handle)
+
+
+class _Rows:
+    """The batch's arrays, allocated once and filled anew each step."""
+
+    def __init__(self, ffi: Any, capacity: int) -> None:
+        self._token = np.zeros(capacity, np.int32)
+        self._position = np.zeros(capacity, np.int32)
+        self._sequence = np.zeros(capacity, np.int32)
+        self._wanted = np.zeros(capacity, np.int8)
+        self._ones = np.ones(capacity, np.int32)
+        start = self._sequence.ctypes.data
+        self._pointers = ffi.new(
+            "llama_seq_id *[]", [ffi.cast("llama_seq_id *", start + 4 * i) for i in range(capacity)]
+        )
+        self.batch = ffi.new("struct llama_batch *")
+        self.batch.token = ffi.cast("llama_token *", self._token.ctypes.data)
+        self.batch.pos = ffi.cast("llama_pos *", self._position.ctypes.data)
+        self.batch.n_seq_id = ffi.cast("int32_t *", self._ones.ctypes.data)
+        self.batch.seq_id = self._pointers
+        self.batch.logits = ffi.cast("int8_t *", self._wanted.ctypes.data)
+
+    def fill(self, rows: Sequence[tuple[int, int, int, bool]]) -> None:
+        count = len(rows)
+        table = np.asarray(rows, dtype=np.int32)
+        self._token[:count] = table[:, 0]
+        self._position[:count] = table[:, 1]
+        self._sequence[:count] = table[:, 2]
+        self._wanted[:count] = table[:, 3]
+        self.batch.n_tokens = count
+
+
+def _quiet(ffi: Any) -> Any:
+    def log(level: int, text: Any, _: Any) -> None:
+        if level in (3, 4):  # GGML_LOG_LEVEL_WARN, _ERROR
+            sys.stderr.write(ffi.string(text).decode("utf-8", "replace"))
+
+    return ffi.callback("void(int, const char *, void *)", log)

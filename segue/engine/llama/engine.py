@@ -1,0 +1,378 @@
+"""The embedded engine as the rest of Segue sees it: the parent of an engine process.
+
+Laws: a crash in C never takes the server down.  When the process dies, it is started again, and
+every answer goes on from its ids: its noise is numbered from its beginning, so what comes is what
+would have come.  An answer that has been under two dying processes fails with EngineLost, lest
+one poisoned request keep killing.  Nothing waits longer than the spec's time limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from segue.core.errors import EngineFailed, EngineLost, Fault, QueueFull
+from segue.core.generation import (
+    Alternative,
+    Chunk,
+    FinishReason,
+    ModelCard,
+    Opened,
+    Prompt,
+    Segment,
+    TokenLogprob,
+)
+from segue.engine.base import Health
+from segue.engine.llama import frames
+from segue.engine.llama.spec import LlamaSpec, spec_to
+
+log = logging.getLogger("segue.engine")
+
+_RESUMES_MAX = 1
+_RESTART_PAUSES_S = (0.05, 0.5, 1.0, 2.0, 5.0)
+
+Item = Opened | Chunk | Fault
+
+
+@dataclass(slots=True, eq=False)
+class _Answer:
+    """One prompt under way: where its chunks go, which of its choices are open."""
+
+    prompt: Prompt
+    items: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
+    opened: bool = False
+    resumes: int = 0
+    generated: dict[int, list[int]] = field(default_factory=dict)
+    """Ids so far of every unfinished choice, by strand number."""
+    choice: dict[int, int] = field(default_factory=dict)
+
+
+class LlamaEngine:
+    """Keeps `segue.engine.base.Engine`."""
+
+    def __init__(self, spec: LlamaSpec) -> None:
+        self._spec = spec
+        self._card: ModelCard | None = None
+        self._ready = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._numbers = itertools.count(1)
+        self._strands: dict[int, _Answer] = {}
+        self._calls: dict[int, asyncio.Future[frames.Encoded | frames.Pieced]] = {}
+        self._running = self._waiting = self._restarts = 0
+        self._failure = ""
+        self._closing = False
+
+    @property
+    def card(self) -> ModelCard:
+        """The served model.  Raises EngineFailed before `start`."""
+        if self._card is None:
+            raise EngineFailed(self._failure or "the engine was not started")
+        return self._card
+
+    async def start(self) -> None:
+        """Start the process and wait for the model to be loaded.  Raises EngineFailed."""
+        if not self._spec.path.is_file():
+            raise EngineFailed(f"{self._spec.path} does not exist")
+        self._keeper = asyncio.create_task(self._keep())
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait(
+                {self._keeper, ready}, timeout=self._spec.startup_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            ready.cancel()
+        if not self._ready.is_set():
+            ended = self._keeper.done()
+            await self.close()
+            why = "its process ended while starting" if ended else f"not ready after {self._spec.startup_timeout_s} s"
+            raise EngineFailed(self._failure or why)
+
+    async def encode(self, segments: Sequence[Segment]) -> list[int]:
+        """Token ids of the segments.  Raises EngineLost when the engine does not come back in time."""
+        runs = [(segment.text, segment.control) for segment in segments]
+        reply = await self._call(lambda call: frames.Encode(call, runs))
+        assert isinstance(reply, frames.Encoded)
+        return frames.unpack_ids(reply.ids)
+
+    async def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """The bytes of each token."""
+        packed = frames.pack_ids(list(ids))
+        reply = await self._call(lambda call: frames.Pieces(call, packed))
+        assert isinstance(reply, frames.Pieced)
+        return reply.pieces
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
+        """Continue the prompt.  Closing the iterator frees its slots within one step."""
+        if len(self._strands) + prompt.choices > self._spec.slots + self._spec.queue:
+            raise QueueFull
+        if self._closing:
+            raise EngineLost
+        answer = _Answer(prompt)
+        for choice in range(prompt.choices):
+            number = next(self._numbers)
+            answer.generated[number], answer.choice[number] = [], choice
+            self._strands[number] = answer
+        if self._ready.is_set():
+            self._open(answer)
+        try:
+            while answer.generated or not answer.items.empty():
+                item = await answer.items.get()
+                if isinstance(item, Fault):
+                    raise item
+                yield item
+        finally:
+            for number in answer.generated:
+                del self._strands[number]
+                self._say(frames.Cancel(number))
+
+    async def health(self) -> Health:
+        """Answers from what the process last said."""
+        return Health(self._ready.is_set(), self._running, self._waiting, self._restarts, self._failure)
+
+    async def close(self) -> None:
+        """End the process: its socket closes, and what has not gone after a while is killed."""
+        self._closing = True
+        self._fail_all()
+        if self._writer is not None:
+            self._writer.close()
+        if self._keeper is not None:
+            try:
+                await asyncio.wait_for(asyncio.shield(self._keeper), self._spec.close_timeout_s)
+            except TimeoutError:
+                if self._process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+                await self._keeper
+
+    # --- the process -----------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Run the process, again and again, until closed or until it cannot even load."""
+        pauses = itertools.chain(_RESTART_PAUSES_S, itertools.repeat(_RESTART_PAUSES_S[-1]))
+        for pause in pauses:
+            was_ready = await self._run_once()
+            if self._closing or (self._card is None and not was_ready):
+                self._fail_all()
+                return
+            self._restarts += 1
+            log.error("the engine process ended; starting it again", extra={"restarts": self._restarts})
+            self._after_death()
+            await asyncio.sleep(_RESTART_PAUSES_S[0] if was_ready else pause)
+
+    async def _run_once(self) -> bool:
+        """One life of the process.  Returns whether it ever was ready."""
+        ours, theirs = socket.socketpair()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "segue.engine.llama.worker",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                env=_environment(),
+            )
+        finally:
+            theirs.close()
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        assert self._process.stdin is not None
+        self._process.stdin.write(spec_to(self._spec))
+        self._process.stdin.close()
+        was_ready = False
+        try:
+            while True:
+                message = await self._next(reader)
+                was_ready = was_ready or isinstance(message, frames.Ready)
+                self._hear(message)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._ready.clear()
+            self._writer.close()
+            await self._process.wait()
+        return was_ready
+
+    async def _next(self, reader: asyncio.StreamReader) -> frames.FromEngine:
+        """The next message.  A process that owes one and is silent too long is killed."""
+        while True:
+            try:
+                async with asyncio.timeout(self._spec.stall_timeout_s):
+                    head = await reader.readexactly(4)
+                break
+            except TimeoutError:
+                if (self._strands or self._calls) and self._process is not None:
+                    log.error("the engine process is stuck; killing it")
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+        message: frames.FromEngine = frames.from_engine.decode(await reader.readexactly(frames.length(head)))
+        return message
+
+    def _after_death(self) -> None:
+        """Answers under way go on in the next process, once; calls are asked again by their callers."""
+        for answer in set(self._strands.values()):
+            answer.resumes += 1
+            if answer.resumes > _RESUMES_MAX:
+                self._end(answer, EngineLost())
+        self._drop_calls()
+
+    def _fail_all(self) -> None:
+        for answer in set(self._strands.values()):
+            self._end(answer, EngineLost())
+        self._drop_calls()
+
+    def _drop_calls(self) -> None:
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(EngineLost())
+        self._calls.clear()
+
+    def _end(self, answer: _Answer, fault: Fault) -> None:
+        for number in answer.generated:
+            del self._strands[number]
+        answer.generated.clear()
+        answer.items.put_nowait(fault)
+
+    # --- what is said ------------------------------------------------------------------------
+
+    def _say(self, message: frames.ToEngine) -> None:
+        """Send, if there is anyone to hear; the writer's own buffer bounds nothing we do not bound."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(frames.frame(message))
+
+    async def _call(self, make: Callable[[int], frames.ToEngine]) -> frames.Encoded | frames.Pieced:
+        """Ask and wait for the answer; asked again once when the process dies meanwhile."""
+        for last in (False, True):
+            await self._until_ready()
+            call = next(self._numbers)
+            future: asyncio.Future[frames.Encoded | frames.Pieced] = asyncio.get_running_loop().create_future()
+            self._calls[call] = future
+            self._say(make(call))
+            try:
+                return await future
+            except EngineLost:
+                if last:
+                    raise
+            finally:
+                self._calls.pop(call, None)
+        raise EngineLost
+
+    async def _until_ready(self) -> None:
+        if self._ready.is_set():
+            return
+        if self._closing or self._keeper is None or self._keeper.done():
+            raise EngineLost
+        try:
+            async with asyncio.timeout(self._spec.restart_wait_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise EngineLost from None
+
+    def _open(self, answer: _Answer) -> None:
+        """Say everything about each unfinished choice, what it has generated included."""
+        prompt, how = answer.prompt, answer.prompt.decoding
+        for number, generated in answer.generated.items():
+            self._say(
+                frames.Open(
+                    strand=number,
+                    workspace=prompt.workspace,
+                    ids=frames.pack_ids([*prompt.ids, *generated]),
+                    answer_at=prompt.answer_at,
+                    choice=answer.choice[number],
+                    tokens_max=prompt.output_tokens_max - len(generated),
+                    temperature=how.temperature,
+                    top_p=how.top_p,
+                    top_k=how.top_k,
+                    repetition_penalty=how.repetition_penalty,
+                    presence_penalty=how.presence_penalty,
+                    frequency_penalty=how.frequency_penalty,
+                    seed=how.seed,
+                    logprobs=-1 if prompt.logprobs is None else prompt.logprobs,
+                    deterministic=prompt.deterministic,
+                )
+            )
+
+    # --- what is heard -----------------------------------------------------------------------
+
+    def _hear(self, message: frames.FromEngine) -> None:
+        match message:
+            case frames.Step():
+                self._running, self._waiting = message.running, message.waiting
+                for token in message.tokens:
+                    self._token(token)
+            case frames.Encoded() | frames.Pieced():
+                future = self._calls.get(message.call)
+                if future is not None and not future.done():
+                    future.set_result(message)
+            case frames.StrandFailed():
+                answer = self._strands.get(message.strand)
+                if answer is not None:
+                    self._end(answer, EngineFailed(message.detail))
+            case frames.Ready():
+                self._card = self._card_of(message)
+                self._ready.set()
+                for answer in dict.fromkeys(self._strands.values()):
+                    self._open(answer)
+            case frames.Broken():
+                self._failure = message.detail
+                log.error("the engine cannot start: %s", message.detail)
+            case _:
+                assert_never(message)
+
+    def _token(self, token: frames.Token) -> None:
+        answer = self._strands.get(token.strand)
+        if answer is None:
+            return  # cancelled while the step ran
+        choice = answer.choice[token.strand]
+        if not answer.opened:
+            answer.opened = True
+            answer.items.put_nowait(Opened(max(token.cached, 0)))
+        ids = () if token.id < 0 else (token.id,)
+        answer.generated[token.strand].extend(ids)
+        finish: FinishReason | None = _FINISH[token.finish]
+        if finish is not None:
+            del self._strands[token.strand]
+            del answer.generated[token.strand]
+        answer.items.put_nowait(Chunk(choice, ids, token.data, _logprobs(token), finish))
+
+    def _card_of(self, ready: frames.Ready) -> ModelCard:
+        spec = self._spec
+        return ModelCard(
+            name=spec.name,
+            context_tokens=min(spec.context_tokens, spec.kv_tokens, ready.context_train),
+            output_tokens_max=spec.output_tokens_max,
+            output_tokens_default=spec.output_tokens_default,
+            template=spec.template or ready.template,
+            bos_token=ready.bos,
+            eos_token=ready.eos,
+            vocabulary_size=ready.vocabulary_size,
+            control_tokens=tuple(ready.control),
+            abilities=spec.abilities,
+            decoding=spec.decoding,
+        )
+
+
+_FINISH: dict[str, FinishReason | None] = {"": None, "stop": "stop", "length": "length"}
+
+
+def _logprobs(token: frames.Token) -> tuple[TokenLogprob, ...]:
+    if token.logprob is None:
+        return ()
+    top = tuple(Alternative(data, value) for data, value in token.logprob.top)
+    return (TokenLogprob(token.logprob.data, token.logprob.logprob, top),)
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment.  Passive waiting: two spinning OpenMP threads on two busy cores cut
+    decoding from 45 to 3.4 tokens a second."""
+    return {**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}

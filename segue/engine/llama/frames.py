@@ -1,0 +1,157 @@
+"""What the server process and the engine process say to each other.
+
+Framing: four bytes of little-endian length, then one msgpack message.  Token ids travel as
+little-endian int32 bytes.  One `Open` is one choice; the server expands n choices into n of them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+import numpy as np
+
+FRAME_BYTES_MAX = 64 * 1024 * 1024
+_LENGTH = struct.Struct("<I")
+
+
+class Open(msgspec.Struct, tag=True, array_like=True):
+    """Begin, or go on with, one choice.
+
+    `ids` is everything known: prompt, prefix and what was already generated; the answer begins
+    at `answer_at`.
+    """
+
+    strand: int
+    workspace: str
+    ids: bytes
+    answer_at: int
+    choice: int
+    tokens_max: int
+    temperature: float
+    top_p: float
+    top_k: int
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int
+    logprobs: int
+    deterministic: bool
+
+
+class Cancel(msgspec.Struct, tag=True, array_like=True):
+    """Nobody waits for this strand any more."""
+
+    strand: int
+
+
+class Encode(msgspec.Struct, tag=True, array_like=True):
+    """Token ids, please.  Each segment is (text, is it a control token's spelling)."""
+
+    call: int
+    segments: list[tuple[str, bool]]
+
+
+class Pieces(msgspec.Struct, tag=True, array_like=True):
+    """The bytes of these tokens, please."""
+
+    call: int
+    ids: bytes
+
+
+class Ready(msgspec.Struct, tag=True, array_like=True):
+    """The model is loaded."""
+
+    template: str
+    vocabulary_size: int
+    context_train: int
+    bos: str
+    eos: str
+    control: list[str]
+
+
+class Encoded(msgspec.Struct, tag=True, array_like=True):
+    """The answer to `Encode`."""
+
+    call: int
+    ids: bytes
+
+
+class Pieced(msgspec.Struct, tag=True, array_like=True):
+    """The answer to `Pieces`."""
+
+    call: int
+    pieces: list[bytes]
+
+
+class Logprob(msgspec.Struct, array_like=True):
+    """A token's bytes and log-probability, and its best rivals'."""
+
+    data: bytes
+    logprob: float
+    top: list[tuple[bytes, float]]
+
+
+class Token(msgspec.Struct, array_like=True):
+    """What one step did for one strand.  `id` < 0: the answer ended without a token."""
+
+    strand: int
+    id: int
+    data: bytes
+    finish: str  # "", "stop" or "length"
+    cached: int  # >= 0 on a strand's first token only
+    logprob: Logprob | None = None
+
+
+class Step(msgspec.Struct, tag=True, array_like=True):
+    """One step of the batch."""
+
+    tokens: list[Token]
+    running: int
+    waiting: int
+
+
+class StrandFailed(msgspec.Struct, tag=True, array_like=True):
+    """This strand cannot go on."""
+
+    strand: int
+    detail: str
+
+
+class Broken(msgspec.Struct, tag=True, array_like=True):
+    """The engine cannot start."""
+
+    detail: str
+
+
+ToEngine = Open | Cancel | Encode | Pieces
+FromEngine = Ready | Encoded | Pieced | Step | StrandFailed | Broken
+
+_encoder = msgspec.msgpack.Encoder()
+to_engine = msgspec.msgpack.Decoder(ToEngine)
+from_engine = msgspec.msgpack.Decoder(FromEngine)
+
+
+def frame(message: ToEngine | FromEngine) -> bytes:
+    """One framed message."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def length(head: bytes) -> int:
+    """The body's length in bytes.  Raises ValueError past FRAME_BYTES_MAX."""
+    size: int = _LENGTH.unpack(head)[0]
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes")
+    return size
+
+
+def pack_ids(ids: list[int]) -> bytes:
+    """Token ids as bytes."""
+    return np.asarray(ids, dtype="<i4").tobytes()
+
+
+def unpack_ids(data: bytes) -> list[int]:
+    """Bytes as token ids."""
+    ids: list[int] = np.frombuffer(data, dtype="<i4").tolist()
+    return ids

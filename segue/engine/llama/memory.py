@@ -1,0 +1,163 @@
+"""Which tokens lie in the key-value cache, and whose they are.
+
+llama.cpp keeps a set of sequences per cell: giving a new sequence the head of an old one costs
+nothing (`Context.share`).  This file keeps the books: how many cells are free, which sequence
+holds which tokens, which finished sequences are still remembered, and which of them goes first
+when room is needed (the least recently used).
+
+Laws: a sequence is only ever matched within its own workspace, so that neither time nor
+`cached_tokens` can tell one workspace of another's prompts.  The books say exactly what the
+library holds; `Context` is only changed through here, except for `decode` itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.engine.llama.context import Context
+
+_GROWTH = 256
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A row of tokens in the cache.  `held` of them are computed; `cells` names the cell of each."""
+
+    number: int
+    workspace: str
+    tokens: npt.NDArray[np.int32]
+    cells: npt.NDArray[np.int32]
+    held: int = 0
+    running: bool = True
+    used_at: int = 0
+
+    def common(self, ids: npt.NDArray[np.int32]) -> int:
+        """How many leading tokens of `ids` are computed here."""
+        size = min(self.held, len(ids))
+        differing = np.nonzero(self.tokens[:size] != ids[:size])[0]
+        return int(differing[0]) if len(differing) else size
+
+
+@dataclass(slots=True)
+class Memory:
+    """The books of one context."""
+
+    context: Context
+    sequences_max: int
+    divisible: bool = True
+    sequences: list[Sequence] = field(default_factory=list)
+    _numbers: list[int] = field(init=False)
+    _references: npt.NDArray[np.int32] = field(init=False)
+    _free: list[int] = field(init=False)
+    _clock: int = 0
+
+    def __post_init__(self) -> None:
+        self._numbers = list(range(self.sequences_max - 1, -1, -1))
+        self._references = np.zeros(self.context.cells, np.int32)
+        self._free = list(range(self.context.cells - 1, -1, -1))
+
+    @property
+    def free_cells(self) -> int:
+        """Cells no sequence holds."""
+        return len(self._free)
+
+    def running_cells(self) -> int:
+        """Cells that running sequences hold, each counted once."""
+        held = [sequence.cells[: sequence.held] for sequence in self.sequences if sequence.running]
+        return len(np.unique(np.concatenate(held))) if held else 0
+
+    def best(self, workspace: str, ids: npt.NDArray[np.int32]) -> tuple[Sequence | None, int]:
+        """The sequence with the longest common head, and its length.  Never all of `ids`: the
+        last token is always computed again, since its logits were not kept."""
+        found, length = None, 0
+        if not self.divisible:
+            return found, length
+        for sequence in self.sequences:
+            if sequence.workspace == workspace and (common := sequence.common(ids)) > length:
+                found, length = sequence, common
+        return found, min(length, len(ids) - 1)
+
+    def begin(self, workspace: str, ids: npt.NDArray[np.int32]) -> tuple[Sequence, int] | None:
+        """A new running sequence, with the longest remembered head already in it, and that
+        head's length.  None when every sequence number is in use by a running one."""
+        source, length = self.best(workspace, ids)
+        if source is not None:
+            self._touch(source)
+        if not self._numbers and not self._forget_oldest():
+            return None
+        if source is not None and source not in self.sequences:
+            source, length = self.best(workspace, ids)
+        sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32), running=True)
+        if source is not None and length:
+            self.context.share(source.number, sequence.number, length)
+            sequence.tokens = source.tokens[:length].copy()
+            sequence.cells = source.cells[:length].copy()
+            sequence.held = length
+            self._references[sequence.cells] += 1
+        self.sequences.append(sequence)
+        self._touch(sequence)
+        return sequence, length
+
+    def reserve(self, count: int) -> bool:
+        """Make at least `count` cells free by forgetting remembered sequences.  False: not possible."""
+        while len(self._free) < count:
+            if not self._forget_oldest():
+                return False
+        return True
+
+    def extend(self, sequence: Sequence, ids: npt.NDArray[np.int32]) -> None:
+        """The library has computed these tokens at the sequence's end.  `reserve` came before."""
+        count = len(ids)
+        cells = [self._free.pop() for _ in range(count)]
+        end = sequence.held + count
+        if end > len(sequence.tokens):
+            room = end + max(_GROWTH, end // 2)
+            sequence.tokens = _grown(sequence.tokens, sequence.held, room)
+            sequence.cells = _grown(sequence.cells, sequence.held, room)
+        sequence.tokens[sequence.held : end] = ids
+        sequence.cells[sequence.held : end] = cells
+        self._references[cells] = 1
+        sequence.held = end
+
+    def finish(self, sequence: Sequence) -> None:
+        """The sequence runs no more; it is remembered until its room is needed."""
+        sequence.running = False
+        self._touch(sequence)
+        if sequence.held == 0 or not self.divisible:
+            self.forget(sequence)
+            return
+        ids = sequence.tokens[: sequence.held]
+        for other in list(self.sequences):
+            if other is sequence or other.running or other.workspace != sequence.workspace:
+                continue
+            if other.held <= sequence.held and other.common(ids) == other.held:
+                self.forget(other)
+
+    def forget(self, sequence: Sequence) -> None:
+        """Drop a sequence and free what only it held."""
+        self.context.cut(sequence.number, 0)
+        cells = sequence.cells[: sequence.held]
+        self._references[cells] -= 1
+        self._free.extend(cells[self._references[cells] == 0].tolist())
+        self.sequences.remove(sequence)
+        self._numbers.append(sequence.number)
+
+    def _forget_oldest(self) -> bool:
+        remembered = [sequence for sequence in self.sequences if not sequence.running]
+        if not remembered:
+            return False
+        self.forget(min(remembered, key=lambda sequence: sequence.used_at))
+        return True
+
+    def _touch(self, sequence: Sequence) -> None:
+        self._clock += 1
+        sequence.used_at = self._clock
+
+
+def _grown(array: npt.NDArray[np.int32], held: int, room: int) -> npt.NDArray[np.int32]:
+    wider = np.empty(room, np.int32)
+    wider[:held] = array[:held]
+    return wider

@@ -1,0 +1,174 @@
+"""The engine process: one thread reads what the server says, the main thread steps.
+
+Tokenising is answered by the reading thread at once, in the middle of a step if need be: the C
+calls release the interpreter's lock.  The server's end of the socket closing ends the process.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import assert_never
+
+from segue.engine.llama import frames
+from segue.engine.llama.context import Context, Model
+from segue.engine.llama.lane import Lane
+from segue.engine.llama.library import LibraryError, open_library
+from segue.engine.llama.memory import Memory
+from segue.engine.llama.pace import Pace
+from segue.engine.llama.spec import LlamaSpec, spec_from
+from segue.engine.llama.strand import Strand, strand_of
+
+
+class Worker:
+    """Owns the model and its lanes.  `shared` batches everybody; `alone` is built when first needed."""
+
+    def __init__(self, spec: LlamaSpec, channel: socket.socket) -> None:
+        self._spec, self._channel = spec, channel
+        self._sending = threading.Lock()
+        self._inbox: collections.deque[frames.Open | frames.Cancel] = collections.deque()
+        self._awake = threading.Condition()
+        self._strands: dict[int, Strand] = {}
+        ffi, lib = open_library()
+        self._model = Model(ffi, lib, spec.path)
+        self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
+        self._alone: Lane | None = None
+
+    def run(self) -> None:
+        """Serve until the server's end closes."""
+        vocabulary = self._model.vocabulary
+        self._send(
+            frames.Ready(
+                template=self._model.template(),
+                vocabulary_size=vocabulary.size,
+                context_train=self._model.context_train,
+                bos=vocabulary.spelling(vocabulary.bos),
+                eos=vocabulary.spelling(vocabulary.eos),
+                control=list(vocabulary.control),
+            )
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        while True:
+            self._take()
+            for lane in (self._shared, self._alone):
+                if lane is not None and lane.busy:
+                    self._tell(lane)
+
+    def _lane(self, cells: int, slots: int, remembered: int, solitary: bool) -> Lane:
+        spec = self._spec
+        rows = spec.prompt_piece_tokens
+        threads = spec.threads or _processors()
+        # Alone also means: cells of one's own, since their order is part of the arithmetic.
+        context = Context(self._model, cells, slots + remembered, threads, rows, unified=not solitary)
+        memory = Memory(context, slots + remembered, self._model.divisible)
+        pace = Pace(spec.step_target_ms / 1000, rows)
+        return Lane(context, memory, self._model.vocabulary, slots, pace, self._failed, solitary)
+
+    def _take(self) -> None:
+        """Act on what has been said; wait when there is nothing to do."""
+        with self._awake:
+            while not self._inbox and not self._busy():
+                self._awake.wait()
+            messages = list(self._inbox)
+            self._inbox.clear()
+        cancelled = False
+        for message in messages:
+            match message:
+                case frames.Open():
+                    self._open(message)
+                case frames.Cancel():
+                    strand = self._strands.pop(message.strand, None)
+                    if strand is not None:
+                        strand.cancelled = cancelled = True
+                case _:
+                    assert_never(message)
+        if cancelled:
+            self._shared.drop_cancelled()
+            if self._alone is not None:
+                self._alone.drop_cancelled()
+
+    def _busy(self) -> bool:
+        return self._shared.busy or (self._alone is not None and self._alone.busy)
+
+    def _open(self, message: frames.Open) -> None:
+        strand = strand_of(message, self._model.vocabulary.hidden)
+        self._strands[strand.number] = strand
+        lane = self._shared
+        if strand.deterministic:
+            if self._alone is None:
+                slots = self._spec.deterministic_slots
+                self._alone = self._lane(self._spec.context_tokens * slots, slots, 0, solitary=True)
+            lane = self._alone
+        lane.add(strand)
+
+    def _tell(self, lane: Lane) -> None:
+        said = lane.step()
+        if not said:
+            return
+        for token in said:
+            if token.finish:
+                self._strands.pop(token.strand, None)
+        running = len(self._shared.running) + (len(self._alone.running) if self._alone else 0)
+        waiting = len(self._shared.waiting) + (len(self._alone.waiting) if self._alone else 0)
+        self._send(frames.Step(said, running, waiting))
+
+    def _failed(self, strand: Strand, detail: str) -> None:
+        self._strands.pop(strand.number, None)
+        self._send(frames.StrandFailed(strand.number, detail))
+
+    def _read(self) -> None:
+        stream = self._channel.makefile("rb")
+        while True:
+            head = stream.read(4)
+            if len(head) < 4:
+                os._exit(0)
+            message = frames.to_engine.decode(stream.read(frames.length(head)))
+            match message:
+                case frames.Encode():
+                    ids = self._model.vocabulary.encode(message.segments)
+                    self._send(frames.Encoded(message.call, frames.pack_ids(ids)))
+                case frames.Pieces():
+                    pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
+                    self._send(frames.Pieced(message.call, pieces))
+                case frames.Open() | frames.Cancel():
+                    with self._awake:
+                        self._inbox.append(message)
+                        self._awake.notify()
+                case _:
+                    assert_never(message)
+
+    def _send(self, message: frames.FromEngine) -> None:
+        data = frames.frame(message)
+        with self._sending:
+            self._channel.sendall(data)
+
+
+def _processors() -> int:
+    """Processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def main() -> None:
+    """`python -m segue.engine.llama.worker FD`; the spec comes on standard input."""
+    # Ctrl-C in a terminal reaches the whole group; the server decides when its engine stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        worker = Worker(spec_from(sys.stdin.buffer.read()), channel)
+    except (LibraryError, OSError) as error:
+        channel.sendall(frames.frame(frames.Broken(str(error))))
+        return
+    try:
+        worker.run()
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+if __name__ == "__main__":
+    main()
