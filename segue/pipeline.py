@@ -13,8 +13,9 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import datetime
 
-from segue.core.errors import Fault, Internal
+from segue.core.errors import EngineFailed, Fault, Internal
 from segue.core.events import Event, Failed, Finished, Started
 from segue.core.generation import Opened, Prompt
 from segue.core.request import Request, Stop
@@ -38,18 +39,25 @@ class Job:
 
 
 class Pipeline:
-    """Binds the stages.  `find` gives the engine that answers to a model name, or raises ModelUnknown."""
+    """Binds the stages.
 
-    def __init__(self, find: Callable[[str], Engine], deterministic: bool = False) -> None:
+    `find` gives the engine that answers to a model name, or raises ModelUnknown; `now` is the clock
+    that templates which print a date are shown.
+    """
+
+    def __init__(
+        self, find: Callable[[str], Engine], deterministic: bool = False, now: Callable[[], datetime] = datetime.now
+    ) -> None:
         self._find = find
         self._deterministic = deterministic
+        self._now = now
 
     async def prepare(self, request: Request) -> Job:
         """Everything that can refuse a request happens here.  Raises Fault."""
         engine = self._find(request.model)
         card = engine.card
         rules.check(request, card)
-        turn = opened(template.render(card, request), request.prefix)
+        turn = opened(template.render(card, request, self._now()), request.prefix)
         header = await engine.encode(turn.header)
         prefix = await engine.encode(turn.prefix) if turn.prefix else []
         prompt = Prompt(
@@ -77,10 +85,13 @@ class Pipeline:
                         cached = chunk.cached_tokens
                         yield Started(prompt_tokens, cached)
                         continue
-                    for event in assembly.feed(chunk):
+                    pieces = await job.engine.pieces(chunk.ids) if assembly.needs_pieces(chunk) else ()
+                    for event in assembly.feed(chunk, pieces):
                         yield event
                     if assembly.done:
                         break
+            if not assembly.done:
+                raise EngineFailed("the engine fell silent before every choice had ended")
             yield Finished(prompt_tokens, cached, assembly.output_tokens)
         except Fault as fault:
             yield Failed(fault)

@@ -120,7 +120,11 @@ class StopInvalid(Refused):
 
 
 class MessagesInvalid(Refused):
-    """The messages cannot be a conversation.  `why` names the rule; `index` the message, where one is at fault."""
+    """The messages cannot be a conversation.
+
+    `why` names the rule; `index` the message, where one is at fault; `value` what was found there,
+    or, for `template`, the reason that the model's own template gave.
+    """
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class MessagesInvalid(Refused):
             "content_type",
             "tool_without_call",
             "call_without_arguments",
+            "template",
         ],
         index: int = -1,
         value: str = "",

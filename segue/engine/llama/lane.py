@@ -28,9 +28,6 @@ from segue.engine.llama.sampling import logprobs
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
 
-_WAIT_FOR_SHARED = 16
-"""A head at least this many tokens longer than what is remembered is worth waiting for."""
-
 Row = tuple[int, int, int, bool]
 
 
@@ -131,7 +128,7 @@ class Lane:
             if not self._memory.divisible or other.missing <= 1:
                 continue
             common = _common(other, strand)
-            if common >= remembered + _WAIT_FOR_SHARED and other.held < common:
+            if common > remembered and other.held < common:
                 return False
         begun = self._memory.begin(strand.workspace, ids)
         if begun is None:

@@ -39,11 +39,12 @@ class Pace:
             self._rate += _SMOOTHING * (rows / seconds - self._rate)
 
     def prompt_rows(self, drawing: int) -> int:
-        """Prompt rows for a step in which `drawing` strands draw tokens."""
+        """Prompt rows for a step in which `drawing` strands draw tokens; a step's rows stay within
+        `piece_rows`."""
         if not drawing:
             return self._piece_rows
         fitting = int(self._target_s * self._rate) - drawing
-        return max(_PROMPT_ROWS_MIN, min(fitting, self._piece_rows - drawing))
+        return min(max(_PROMPT_ROWS_MIN, fitting), self._piece_rows - drawing)
 
     def cut(self, plan: Plan) -> list[Plan]:
         """The plan in one step, or in two where that is known, or worth trying, to be quicker."""

@@ -60,7 +60,7 @@ class Worker:
 
     def _lane(self, cells: int, slots: int, remembered: int, solitary: bool) -> Lane:
         spec = self._spec
-        rows = spec.prompt_piece_tokens
+        rows = max(spec.prompt_piece_tokens, slots + 16)  # a step where all draw still reads on
         threads = spec.threads or _processors()
         # Alone also means: cells of one's own, since their order is part of the arithmetic.
         context = Context(self._model, cells, slots + remembered, threads, rows, unified=not solitary)

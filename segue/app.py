@@ -1,0 +1,189 @@
+"""The composition root: the only file that builds things.
+
+    Settings -> Catalogue -> engines -> House -> Pipeline -> Observed -> Door -> routes
+
+Laws: nothing here decides; it passes settings to where they are kept and functions to where they
+are called.  Engines start in the background once the app is up: `/healthz` answers at once,
+`/readyz` when they do, and a request that comes earlier is told that the model is not there yet.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import assert_never
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route
+
+from segue.catalogue.read import Entry, Names, names_served, read_catalogue
+from segue.catalogue.shelf import Shelf
+from segue.config import Settings
+from segue.core.generation import ModelCard, Segment
+from segue.engine.base import Engine
+from segue.engine.house import House
+from segue.observe import Access, Observed
+from segue.pipeline import Job, Pipeline
+from segue.policy.auth import Auth, single
+from segue.policy.keys import KeyFile, KeyRecord
+from segue.wire.dashscope import routes as dashscope
+from segue.wire.http import Door, fallback
+from segue.wire.limits import Limits
+from segue.wire.openai import routes as openai
+from segue.wire.parameters import StopLimits
+
+# The engine keeps its own limit and says more about it; this one only catches an engine that does not.
+_START_GRACE_S = 10.0
+_SCRIPTED_PLACES = 100_000
+
+
+def names_of(settings: Settings) -> Names:
+    """The models to serve and which of them answers to a name.  Raises CatalogueInvalid."""
+    models = settings.models
+    return names_served(read_catalogue(models.catalogue), models.default, models.also)
+
+
+def engine_of(entry: Entry, settings: Settings) -> Engine:
+    """The engine of one model, not yet started."""
+    match entry.engine:
+        case "llama":
+            return _embedded(entry, settings)
+        case "scripted":
+            return _scripted(entry)
+        case _ as unknown:
+            assert_never(unknown)
+
+
+def house_of(settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None) -> House:
+    """The served engines, not yet started; `engines` stand in for those of the catalogue."""
+    built = engines or {entry.name: engine_of(entry, settings) for entry in names.entries}
+    return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S)
+
+
+def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> Starlette:
+    """The ASGI app.  `app.state.house` has the engines, `app.state.observed` the counters.
+
+    `engines` (by served name) stand in for those of the catalogue.  Raises CatalogueInvalid.
+    """
+    names = names_of(settings)
+    house = house_of(settings, names, engines)
+    observed = Observed(Pipeline(house.find, settings.engine.deterministic))
+    door = _door(settings, house, names, observed)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        house.open()
+        try:
+            yield
+        finally:
+            await house.close()
+
+    app = Starlette(routes=[*_probes(house), *openai.routes(door), *dashscope.routes(door)], lifespan=lifespan)
+    app.router.default = fallback(door)
+    app.router.redirect_slashes = False  # a redirected POST loses its body in many clients
+    app.state.house = house
+    app.state.observed = observed
+    if settings.log.access:
+        app.add_middleware(Access)
+    if settings.server.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.server.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id"],
+        )
+    return app
+
+
+def _door(settings: Settings, house: House, names: Names, observed: Observed) -> Door[Job]:
+    def listed() -> Sequence[tuple[str, ModelCard]]:
+        return [(name, house.card(name)) for name in names.listed()]
+
+    async def encode(model: str, text: str) -> tuple[Sequence[int], Sequence[bytes]]:
+        engine = house.find(model)
+        ids = await engine.encode([Segment(text)])
+        return ids, await engine.pieces(ids)
+
+    return Door(
+        prepare=observed.prepare,
+        answer=observed.answer,
+        authenticate=Auth(_records(settings)).authenticate,
+        names=listed,
+        card_of=house.card,
+        encode=encode,
+        clock=time.time,
+        new_id=lambda: str(uuid.uuid4()),
+        limits=_limits(settings),
+    )
+
+
+def _records(settings: Settings) -> Callable[[], Sequence[KeyRecord]]:
+    return single(settings.auth.api_key) if settings.auth.api_key else KeyFile(settings.auth.keys_file).records
+
+
+def _limits(settings: Settings) -> Limits:
+    server = settings.server
+    return Limits(
+        body_bytes_max=server.body_bytes_max,
+        header_bytes_max=server.header_bytes_max,
+        messages_max=server.messages_max,
+        stops=StopLimits(entries_max=server.stop_entries_max, length_max=server.stop_characters_max),
+        body_wait_s=server.body_wait_s,
+        first_event_wait_s=server.first_event_wait_s,
+        heartbeat_s=server.heartbeat_s,
+        stalled_s=server.stalled_s,
+    )
+
+
+def _probes(house: House) -> list[BaseRoute]:
+    """The only two paths without a key; they say nothing but yes or no."""
+
+    async def alive(request: HttpRequest) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def ready(request: HttpRequest) -> PlainTextResponse:
+        is_ready = await house.ready()
+        return PlainTextResponse("ready\n" if is_ready else "not ready\n", 200 if is_ready else 503)
+
+    return [Route("/healthz", alive), Route("/readyz", ready)]
+
+
+def _embedded(entry: Entry, settings: Settings) -> Engine:
+    # Imported when wanted: it loads a C library that other engines do not need.
+    from segue.engine.llama.engine import LlamaEngine
+    from segue.engine.llama.spec import LlamaSpec
+
+    engine = settings.engine
+    return LlamaEngine(
+        LlamaSpec(
+            name=entry.name,
+            path=Shelf(settings.models.dir).path(entry),
+            context_tokens=entry.context_tokens,
+            output_tokens_max=entry.output_tokens_max,
+            output_tokens_default=entry.output_tokens_default,
+            decoding=entry.decoding,
+            abilities=entry.abilities,
+            template=entry.template,
+            threads=engine.threads,
+            slots=engine.slots,
+            queue=engine.queue,
+            kv_tokens=engine.kv_tokens,
+            step_target_ms=engine.step_target_ms,
+            deterministic_slots=engine.deterministic_slots,
+            startup_timeout_s=engine.startup_s,
+            restart_wait_s=engine.restart_wait_s,
+        )
+    )
+
+
+def _scripted(entry: Entry) -> Engine:
+    from segue.engine.scripted import Echo, Scripted, scripted_card
+
+    card = scripted_card(entry.name, entry.context_tokens, entry.output_tokens_max)
+    return Scripted(Echo(), card, running_max=_SCRIPTED_PLACES, waiting_max=_SCRIPTED_PLACES)

@@ -1,0 +1,163 @@
+"""`segue doctor`: looks at everything a server needs here, and says what to do where it is not so."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib.metadata
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from segue.app import names_of
+from segue.catalogue.read import Entry
+from segue.catalogue.shelf import Shelf
+from segue.cli.terminal import ConfigOption, Stop, out
+from segue.config import Settings
+from segue.config_read import load
+from segue.engine.llama.library import PINNED
+from segue.policy.keys import KeyFile, KeysUnusable
+
+_ENGINE_LIBRARY = "xllamacpp"
+# Beside the model file: key-value cache and working memory of the default settings, roughly.
+_MEMORY_SPARE_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at, how it is, and what to do."""
+
+    what: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+
+
+def doctor(
+    config: ConfigOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the check of the model file's hash out.")] = False,
+) -> None:
+    """Check this machine and these settings; say what to do about what is wrong."""
+    settings = load(file=config)
+    console, colours = out(), {"ok": "green", "warn": "yellow", "fail": "red"}
+    failed = False
+    for finding in findings(settings, quick):
+        failed = failed or finding.state == "fail"
+        console.print(f"[{colours[finding.state]}]{finding.state:5}[/]{finding.what:10}", end="")
+        console.print(finding.text, markup=False)
+    if failed:
+        raise Stop("something must be mended first, see above")
+
+
+def findings(settings: Settings, quick: bool) -> Iterator[Finding]:
+    """Every finding, in the order they matter."""
+    entries = names_of(settings).entries
+    yield from (_python(), _openmp(), _library())
+    yield _disk(settings, entries)
+    yield _memory(entries)
+    for entry in entries:
+        yield _model(entry, Shelf(settings.models.dir), quick)
+    yield _port(settings)
+    yield _key(settings)
+
+
+def _python() -> Finding:
+    return Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
+
+
+def _openmp() -> Finding:
+    if not sys.platform.startswith("linux"):
+        return Finding("openmp", "ok", "comes with the engine's library here")
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        todo = "Debian and Ubuntu: apt-get install libgomp1; Fedora: dnf install libgomp"
+        return Finding("openmp", "fail", f"libgomp.so.1 is missing; {todo}")
+    return Finding("openmp", "ok", "libgomp.so.1")
+
+
+def _library() -> Finding:
+    try:
+        found = importlib.metadata.version(_ENGINE_LIBRARY)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("library", "fail", f"{_ENGINE_LIBRARY} is not installed; install segue again")
+    if found != PINNED:
+        text = f"{_ENGINE_LIBRARY} {found}; {PINNED} is needed: pip install {_ENGINE_LIBRARY}=={PINNED}"
+        return Finding("library", "fail", text)
+    return Finding("library", "ok", f"{_ENGINE_LIBRARY} {found}")
+
+
+def _disk(settings: Settings, entries: tuple[Entry, ...]) -> Finding:
+    shelf = Shelf(settings.models.dir)
+    missing = sum(entry.bytes for entry in entries if not shelf.present(entry))
+    folder = shelf.folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free at {folder}, {missing / 1e9:.1f} GB to fetch"
+    if free < missing:
+        return Finding("disk", "fail", f"{text}; free some, or set SEGUE_MODELS_DIR")
+    return Finding("disk", "ok", text)
+
+
+def _memory(entries: tuple[Entry, ...]) -> Finding:
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    need = sum(entry.bytes + _MEMORY_SPARE_BYTES for entry in entries if entry.engine == "llama")
+    text = f"{have / 1e9:.1f} GB, about {need / 1e9:.1f} GB needed"
+    if have < need:
+        return Finding("memory", "warn", f"{text}; lower SEGUE_ENGINE_KV_TOKENS, or serve a smaller model")
+    return Finding("memory", "ok", text)
+
+
+def _model(entry: Entry, shelf: Shelf, quick: bool) -> Finding:
+    if not entry.file:
+        return Finding("model", "ok", f"{entry.name} needs no file")
+    path = shelf.path(entry)
+    if not shelf.present(entry):
+        if path.exists():
+            text = f"{path} is {path.stat().st_size:,} bytes, not {entry.bytes:,}"
+            return Finding("model", "fail", f"{text}; segue models rm {entry.name}, then pull it again")
+        if not (entry.hubs or entry.pieces):
+            return Finding("model", "fail", f"{path} is not there; put the file there")
+        return Finding("model", "warn", f"{entry.name} is not here yet; segue models pull {entry.name}")
+    if quick or not entry.sha256:
+        return Finding("model", "ok", f"{path}, hash not checked")
+    if not shelf.intact(entry):
+        todo = f"segue models rm {entry.name}, then pull it again"
+        return Finding("model", "fail", f"{path} has another SHA-256 than the catalogue; {todo}")
+    return Finding("model", "ok", f"{path}, hash right")
+
+
+def _port(settings: Settings) -> Finding:
+    host, port = settings.server.host, settings.server.port
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        todo = "a server runs there already, or choose another with --port" if taken else "choose another --host"
+        return Finding("port", "warn" if taken else "fail", f"{host}:{port}: {error.strerror or error}; {todo}")
+    return Finding("port", "ok", f"{host}:{port} is free")
+
+
+def _key(settings: Settings) -> Finding:
+    if settings.auth.api_key:
+        return Finding("key", "ok", "set by hand (auth.api_key)")
+    path = settings.auth.keys_file
+    try:
+        count = len(KeyFile(path).records())
+    except KeysUnusable as error:
+        return Finding("key", "fail", str(error))
+    if not count:
+        return Finding("key", "ok", "none yet; the first start makes one and shows it")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding("key", "warn", f"{path} can be read by others; chmod 600 it")
+    return Finding("key", "ok", f"{count} in {path}")

@@ -1,0 +1,185 @@
+"""`segue serve`: everything from a bare machine to a listening server, in one command."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+
+from segue.app import build, names_of
+from segue.catalogue.read import Entry
+from segue.catalogue.shelf import Shelf
+from segue.cli.terminal import ConfigOption, Stop, fetched, out
+from segue.config import Server, Settings
+from segue.config_read import load
+from segue.core.errors import EngineFailed
+from segue.engine.house import House
+from segue.observe import write_log
+from segue.policy.keys import KeyFile
+
+_BACKLOG = 2048
+
+
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model that answers; see `segue models list`.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that compute; 0 is one a core.")] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic/--no-deterministic", help="Same request, same bytes; slower.")
+    ] = None,
+    pull: Annotated[bool | None, typer.Option("--pull/--no-pull", help="Fetch a missing model file.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="line or json.")] = None,
+) -> None:
+    """Serve the API: fetch the model if it is missing, make a key at the first start, listen."""
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "models.default": model,
+        "models.pull": pull,
+        "engine.threads": threads,
+        "engine.deterministic": deterministic,
+        "log.level": log_level,
+        "log.format": log_format,
+    }
+    settings = load(flags, file=config)
+    entries = names_of(settings).entries
+    with _bound(settings.server) as listening:
+        _files(settings, entries)
+        secret = _first_key(settings)
+        write_log(settings.log.level, settings.log.format)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _signals_spent():
+            runner.run(_serve(settings, listening, secret))
+
+
+async def _serve(settings: Settings, listening: socket.socket, secret: str) -> None:
+    """Listen until a signal ends it.  Raises EngineFailed when the engine never starts."""
+    app = build(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            limit_concurrency=settings.server.connections_max,
+            timeout_keep_alive=settings.server.keep_alive_s,
+            timeout_graceful_shutdown=settings.server.drain_s,
+        )
+    )
+    house: House = app.state.house
+    failure: list[EngineFailed] = []
+
+    async def greet() -> None:
+        try:
+            await house.started()
+        except EngineFailed as fault:
+            failure.append(fault)
+            server.should_exit = True
+            return
+        _banner(settings, listening.getsockname()[1], secret)
+
+    greeting = asyncio.create_task(greet())
+    await server.serve(sockets=[listening])
+    greeting.cancel()
+    with suppress(asyncio.CancelledError):
+        await greeting
+    if failure:
+        raise failure[0]
+
+
+@contextmanager
+def _bound(server: Server) -> Iterator[socket.socket]:
+    """A socket on the wanted address, taken before anything slow happens.  Raises Stop."""
+    where = f"{server.host}:{server.port}"
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind)
+    except OSError as error:
+        raise Stop(
+            f"cannot listen on {where}: {error.strerror or error}; choose another address with --host"
+        ) from error
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            todo = "another program listens there; choose another with --port" if taken else "choose another address"
+            raise Stop(f"cannot listen on {where}: {error.strerror}; {todo}") from error
+        yield listening
+
+
+def _files(settings: Settings, entries: Sequence[Entry]) -> None:
+    shelf = Shelf(settings.models.dir)
+    missing = [entry.name for entry in entries if not shelf.present(entry)]
+    if missing and not settings.models.pull:
+        raise Stop(f"not here: {', '.join(missing)}; fetch with `segue models pull {' '.join(missing)}`")
+    fetched(entries, settings)
+
+
+def _first_key(settings: Settings) -> str:
+    """A fresh key when there is none at all; else nothing, since old ones are not known in clear."""
+    if settings.auth.api_key:
+        return ""
+    keys = KeyFile(settings.auth.keys_file)
+    return "" if keys.records() else keys.new("first start")[0]
+
+
+@contextmanager
+def _signals_spent() -> Iterator[None]:
+    """uvicorn, once it has stopped as asked, raises the signal again; a stop as asked is a success."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _banner(settings: Settings, port: int, secret: str) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    body = {
+        "model": "qwen-plus",
+        "messages": [
+            {"role": "user", "content": "Write a Python function that adds two numbers."},
+            {"role": "assistant", "content": "def add(", "partial": True},
+        ],
+    }
+    lines = [f"Segue listens at {base} and serves {', '.join([settings.models.default, *settings.models.also])}.", ""]
+    if secret:
+        lines += ["Your key, shown this once:", "", f"    export DASHSCOPE_API_KEY={secret}", ""]
+    elif settings.auth.api_key:
+        lines += ["It accepts the key in SEGUE_API_KEY (auth.api_key); put the same one in DASHSCOPE_API_KEY.", ""]
+    else:
+        lines += [
+            "It accepts the keys of `segue key list`; put yours in DASHSCOPE_API_KEY.  Lost it? `segue key new`",
+            "",
+        ]
+    lines += [
+        "Try it:",
+        "",
+        f"    curl {base}/compatible-mode/v1/chat/completions \\",
+        f'      -H "Authorization: Bearer {secret or "$DASHSCOPE_API_KEY"}" -H "Content-Type: application/json" \\',
+        f"      -d '{json.dumps(body)}'",
+        "",
+        f"OpenAI clients: base_url={base}/compatible-mode/v1   DashScope clients: base_http_api_url={base}/api/v1",
+        "Settings: docs/settings.md   Stop: Ctrl-C",
+    ]
+    out().print("\n".join(lines), markup=False)

@@ -1,0 +1,239 @@
+"""Every setting there is, with its default, its bounds and its meaning, in one tree.
+
+Laws: a limit carries its unit in its name; docs/settings.md is printed from this tree
+(`python -m segue.config`), so it cannot say anything else.  `config_read` fills the tree.  This
+file knows no server, engine or model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+FILE_NAME = "segue.toml"
+CONFIG_VARIABLE = "SEGUE_CONFIG"
+API_KEY_VARIABLE = "SEGUE_API_KEY"
+
+
+def _setting(
+    default: object,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    shown: str = "",
+    secret: bool = False,
+) -> Any:
+    """A dataclass field with the facts its reader and its documentation need."""
+    facts = {"text": text, "low": low, "high": high, "choices": choices, "shown": shown, "secret": secret}
+    return field(default=default, repr=not secret, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The listening side."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on. `0.0.0.0` lets other machines in.")
+    port: int = _setting(8000, "Port to listen on; 0 takes any free one.", low=0, high=65535)
+    cors_origins: tuple[str, ...] = _setting((), "Web origins that may call from a browser; `*` is any.")
+    body_bytes_max: int = _setting(16 * 1024**2, "Largest request body.", low=1024, high=2**31)
+    header_bytes_max: int = _setting(64 * 1024, "Largest sum of request header names and values.", low=1024)
+    messages_max: int = _setting(10_000, "Most messages in one request.", low=1)
+    stop_entries_max: int = _setting(64, "Most entries in a request's `stop`.", low=1)
+    stop_characters_max: int = _setting(1024, "Longest entry of a request's `stop`.", low=1)
+    body_wait_s: float = _setting(60.0, "Longest wait for a request body to arrive.", low=0.1)
+    first_event_wait_s: float = _setting(
+        20.0,
+        "How long a stream's status line waits for the first event, so that a failure has its true status.",
+        low=0.1,
+    )
+    heartbeat_s: float = _setting(15.0, "Silence on a stream after which a comment line keeps it open.", low=0.1)
+    stalled_s: float = _setting(120.0, "How long a client may leave what was sent to it unread.", low=0.1)
+    keep_alive_s: int = _setting(75, "How long an idle connection stays open.", low=0)
+    connections_max: int = _setting(2048, "Most connections at a time; further ones are answered 503.", low=1)
+    drain_s: int = _setting(30, "How long running answers may take to end when the server is told to stop.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may ask."""
+
+    api_key: str = _setting(
+        "", "The one key to accept. Empty: the keys in `keys_file`. Also read from `SEGUE_API_KEY`.", secret=True
+    )
+    keys_file: Path = _setting(  # noqa: RUF009 - a path cannot change
+        platformdirs.user_data_path("segue") / "keys.json",
+        "Where the digests of issued keys are kept.",
+        shown="`keys.json` in the user's data folder",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Which models are served and where their files are."""
+
+    default: str = _setting(
+        "qwen2.5-coder-1.5b-instruct", "The model that answers, also to the names of models that run elsewhere."
+    )
+    also: tuple[str, ...] = _setting((), "Further models to serve, each under its own name and in its own process.")
+    dir: Path = _setting(  # noqa: RUF009
+        platformdirs.user_cache_path("segue") / "models",
+        "Folder of the model files.",
+        shown="`models` in the user's cache folder",
+    )
+    catalogue: Path | None = _setting(  # noqa: RUF009
+        None, "A TOML file that adds models to the built-in catalogue, or changes them."
+    )
+    pull: bool = _setting(True, "Fetch a served model's file at start when it is missing.")
+    connect_s: float = _setting(3.0, "Longest wait for a model hub to accept a connection.", low=0.1)
+    read_s: float = _setting(30.0, "Longest silence of a model hub while a file is fetched.", low=0.1)
+    piece_s: float = _setting(900.0, "Longest time for one package piece of a model file.", low=1)
+    lock_s: float = _setting(3600.0, "Longest wait for another process that fetches the same file.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The embedded engine; one process a model."""
+
+    threads: int = _setting(0, "Threads that compute; 0 is one a processor core.", low=0, high=1024)
+    slots: int = _setting(16, "Answers computed at a time.", low=1, high=256)
+    queue: int = _setting(256, "Answers that may wait for a slot; further ones are answered 429.", low=0, high=100_000)
+    kv_tokens: int = _setting(32768, "Tokens of context kept in memory, over all answers.", low=256)
+    step_target_ms: int = _setting(
+        400,
+        "How long a batch step may take while answers run: a long prompt is read in pieces that fit.",
+        low=10,
+        high=60_000,
+    )
+    deterministic: bool = _setting(False, "The same request gives the same bytes, whatever else runs; slower.")
+    deterministic_slots: int = _setting(1, "Deterministic answers computed at a time.", low=1, high=256)
+    startup_s: float = _setting(120.0, "Longest wait for an engine to load its model.", low=1)
+    restart_wait_s: float = _setting(30.0, "How long a request waits for an engine that starts again.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is written down.  Never a prompt, an answer or a key."""
+
+    level: str = _setting("info", "Least level written.", choices=("debug", "info", "warning", "error"))
+    format: str = _setting("line", "One text line or one JSON object an entry.", choices=("line", "json"))
+    access: bool = _setting(False, "Also write one entry an HTTP request.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set."""
+
+    server: Server = field(default_factory=Server)
+    auth: Auth = field(default_factory=Auth)
+    models: Models = field(default_factory=Models)
+    engine: Engine = field(default_factory=Engine)
+    log: Log = field(default_factory=Log)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting, as its table knows it.  `kind` is the type it must have."""
+
+    section: str
+    name: str
+    kind: Any
+    default: object
+    text: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    shown: str
+    secret: bool
+
+    @property
+    def key(self) -> str:
+        """Its name in a TOML file: `section.name`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return f"SEGUE_{self.section}_{self.name}".upper()
+
+
+def rows() -> Iterator[Row]:
+    """Every setting, in the order of the tree."""
+    for section, cls in sections().items():
+        kinds = typing.get_type_hints(cls)
+        for item in dataclasses.fields(cls):
+            yield Row(section, item.name, kinds[item.name], item.default, **item.metadata)
+
+
+def sections() -> dict[str, Any]:
+    """The class of each section, by name."""
+    return {item.name: item.default_factory for item in dataclasses.fields(Settings)}
+
+
+def markdown() -> str:
+    """docs/settings.md."""
+    out = [_PREAMBLE]
+    for section, cls in sections().items():
+        out += [
+            f"## [{section}]",
+            "",
+            cls.__doc__ or "",
+            "",
+            "| setting | variable | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        out += [_line(row) for row in rows() if row.section == section]
+        out.append("")
+    return "\n".join(out)
+
+
+_PREAMBLE = f"""# Settings
+
+Each one can stand in a TOML file (`{FILE_NAME}` in the working folder, or the file named by
+`--config` or `{CONFIG_VARIABLE}`), in the environment, or, where `segue serve --help` shows it, on
+the command line. Later ones win: built-in, file, environment, command line. Lists are written
+`a,b` in the environment; relative paths in a file start from the file's folder. Every mistake is
+told at start, all of them at once.
+
+```toml
+[server]
+port = 8000
+```
+
+This page is printed by `python -m segue.config`.
+"""
+
+
+def _line(row: Row) -> str:
+    default = row.shown or f"`{_written(row.default)}`"
+    bounds = [
+        f"from {plain(row.low)}" if row.low is not None else "",
+        f"up to {plain(row.high)}" if row.high is not None else "",
+    ]
+    limits = " ".join(bound for bound in bounds if bound) or ", ".join(f"`{choice}`" for choice in row.choices)
+    text = f"{row.text} ({limits})" if limits else row.text
+    return f"| `{row.name}` | `{row.variable}` | {default} | {text} |"
+
+
+def plain(number: float) -> str:
+    """A bound as a person writes it: `2147483648`, not `2.14748e+09`."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return str(value) if isinstance(value, int | float) else f'"{value or ""}"'
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

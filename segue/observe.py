@@ -1,0 +1,203 @@
+"""What is written down and counted: every log field and counter, named in one place.
+
+Laws: no prompt, no answer and no key is ever written, only who, what, how many and how long; a
+request makes one entry, when its answer ends, however it ends; the observer passes on what it sees
+unchanged and adds no failure of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segue.core.errors import Fault
+from segue.core.events import Event, Failed, Finished, Started, Text
+from segue.core.request import Request
+from segue.pipeline import Job
+
+log = logging.getLogger("segue")
+
+FIELDS = (
+    "request_id",  # also in the answer's x-request-id
+    "key",  # the key's public identifier
+    "model",  # as asked
+    "served",  # who answered
+    "outcome",  # finished, left (by the client), or the name of a Fault
+    "prompt_tokens",
+    "cached_tokens",  # of the prompt, those that had not to be read again
+    "output_tokens",
+    "first_ms",  # until the first text
+    "total_ms",
+    "method",
+    "path",
+    "status",
+    "restarts",  # of an engine's process, since start
+)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since start.  Names are those of the metrics, without `segue_` and `_total`."""
+
+    requests_finished: int = 0
+    requests_refused: int = 0
+    requests_failed: int = 0
+    requests_left: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Stages(Protocol):
+    """The pipeline, as the wire sees it."""
+
+    async def prepare(self, request: Request) -> Job:
+        """See `pipeline.Pipeline.prepare`."""
+        ...
+
+    def answer(self, job: Job) -> AsyncGenerator[Event, None]:
+        """See `pipeline.Pipeline.answer`."""
+        ...
+
+
+class Observed:
+    """A pipeline that writes down what passes through it.  `clock` is in seconds."""
+
+    def __init__(self, stages: Stages, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stages = stages
+        self._clock = clock
+        self.counters = Counters()
+
+    async def prepare(self, request: Request) -> Job:
+        """Raises as the pipeline does, after writing the refusal down."""
+        try:
+            return await self._stages.prepare(request)
+        except Fault as fault:
+            self.counters.requests_refused += 1
+            about = {"request_id": request.id, "key": request.caller.key, "model": request.model}
+            log.info("refused", extra={**about, "outcome": type(fault).__name__})
+            raise
+
+    async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
+        """The pipeline's events, unchanged."""
+        begun, first = self._clock(), None
+        outcome, output = "left", 0
+        started = Started(len(job.prompt.ids), 0)
+        try:
+            async with aclosing(self._stages.answer(job)) as events:
+                async for event in events:
+                    match event:
+                        case Started():
+                            started = event
+                        case Text():
+                            first = self._clock() if first is None else first
+                            output += event.tokens
+                        case Finished():
+                            outcome, output = "finished", event.output_tokens
+                        case Failed():
+                            outcome = type(event.fault).__name__
+                    yield event
+        finally:
+            self._count(outcome, started, output)
+            fields: dict[str, object] = {
+                "request_id": job.prompt.request_id,
+                "served": job.served,
+                "outcome": outcome,
+                "prompt_tokens": started.prompt_tokens,
+                "cached_tokens": started.cached_tokens,
+                "output_tokens": output,
+                "total_ms": round((self._clock() - begun) * 1000),
+            }
+            if first is not None:
+                fields["first_ms"] = round((first - begun) * 1000)
+            log.info("answered", extra=fields)
+
+    def _count(self, outcome: str, started: Started, output: int) -> None:
+        self.counters.requests_finished += outcome == "finished"
+        self.counters.requests_left += outcome == "left"
+        self.counters.requests_failed += outcome not in ("finished", "left")
+        self.counters.prompt_tokens += started.prompt_tokens
+        self.counters.cached_tokens += started.cached_tokens
+        self.counters.output_tokens += output
+
+
+class Access:
+    """ASGI middleware: one entry an HTTP request, when its response is complete or broken off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.monotonic()
+        fields: dict[str, object] = {"method": scope["method"], "path": scope["path"], "status": 0}
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                fields["status"] = message["status"]
+                for name, value in message.get("headers", ()):
+                    if name == b"x-request-id":
+                        fields["request_id"] = value.decode("latin-1")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            fields["total_ms"] = round((time.monotonic() - begun) * 1000)
+            log.info("request", extra=fields)
+
+
+class _Lines(logging.Formatter):
+    """`time level message field=value ...`; a trace follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One entry as text."""
+        facts = "".join(f" {name}={value}" for name, value in _facts(record))
+        text = f"{_when(record)} {record.levelname.lower()} {record.getMessage()}{facts}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _Objects(logging.Formatter):
+    """One JSON object an entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One entry as JSON."""
+        entry: dict[str, object] = {
+            "time": _when(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **dict(_facts(record)),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry, enc_hook=str).decode()
+
+
+def _facts(record: logging.LogRecord) -> list[tuple[str, object]]:
+    return [(name, record.__dict__[name]) for name in FIELDS if name in record.__dict__]
+
+
+def _when(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def write_log(level: str, format: Literal["line", "json"] | str) -> None:
+    """Send our entries, and the HTTP server's warnings, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Objects() if format == "json" else _Lines())
+    for name, least in (("segue", level.upper()), ("uvicorn", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(least)
+        logger.propagate = False

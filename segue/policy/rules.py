@@ -1,0 +1,73 @@
+"""Do the fields of a request agree, with each other and with the model?  A table, read from the top.
+
+Laws: the first broken rule is the answer; a rule is pure and sees the request and the card only;
+what is not forbidden here is allowed.  Types, ranges and shapes were the reader's business, room in
+the context is `prompt/budget`'s, words are the writer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from segue.core.errors import Fault, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
+from segue.core.generation import ModelCard
+from segue.core.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A request that `breaks` the rule is refused with `fault`."""
+
+    name: str
+    breaks: Callable[[Request, ModelCard], bool]
+    fault: Callable[[Request, ModelCard], Fault]
+
+
+# A thinking wish on a model that cannot think is ignored, as the original does; there is no row for it.
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "somebody has said something",
+        lambda request, card: not request.messages,
+        lambda request, card: MessagesInvalid("no_user"),
+    ),
+    Rule(
+        "a prefix and thinking exclude each other",
+        lambda request, card: request.prefix is not None and request.thinking is True,
+        lambda request, card: PartialWithThinking(),
+    ),
+    Rule(
+        "a prefix needs a model that can continue one",
+        lambda request, card: request.prefix is not None and "partial" not in card.abilities,
+        lambda request, card: LastRoleInvalid(),
+    ),
+    Rule(
+        "without a prefix, the last message is somebody else's",
+        lambda request, card: request.prefix is None and request.messages[-1].role in ("assistant", "system"),
+        lambda request, card: LastRoleInvalid(),
+    ),
+    Rule(
+        "tools need a model that can call them",
+        lambda request, card: (
+            bool(request.tools) and request.tool_choice.mode != "none" and "tools" not in card.abilities
+        ),
+        lambda request, card: NotSupported("tools", card.name),
+    ),
+    Rule(
+        "JSON mode needs a model that has it",
+        lambda request, card: request.format.kind == "json_object" and "json" not in card.abilities,
+        lambda request, card: NotSupported("json_object", card.name),
+    ),
+    Rule(
+        "a schema needs a model that keeps to it",
+        lambda request, card: request.format.kind == "json_schema" and "json" not in card.abilities,
+        lambda request, card: NotSupported("json_schema", card.name),
+    ),
+)
+
+
+def check(request: Request, card: ModelCard) -> None:
+    """Raise the Fault of the first broken rule."""
+    for rule in RULES:
+        if rule.breaks(request, card):
+            raise rule.fault(request, card)

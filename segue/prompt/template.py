@@ -1,0 +1,234 @@
+"""What the model sees of a conversation: its own chat template, rendered as transformers renders it.
+
+    Request.messages -> plain values, caller text marked -> Jinja, sandboxed -> segments
+
+Laws: the joined text of the segments is what the template prints for the plain strings; control
+segments are only those that the template itself printed (`caller.py` says how); the assistant turn is
+opened, never filled: the prefix does not pass through here.  Pure: the clock is an argument.
+
+The template is the operator's choice, the strings are the caller's.  Both run in Jinja's immutable
+sandbox; output, multiplication and recursion are bounded.  It refuses to know tokens and limits of the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, LoopControlExtension
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from segue.core.errors import MessagesInvalid
+from segue.core.generation import ModelCard, Segment
+from segue.core.request import Message, Request, Tool, ToolCall
+from segue.prompt.caller import CallerText, free_mark, segments, spellings
+
+TEMPLATES_CACHED_MAX = 32
+TEMPLATE_CHARACTERS_MAX = 1_000_000  # what a template may print on its own account
+EXPANSION_MAX = 8  # how often it may print each character of the caller's
+MULTIPLIED_MAX = 1_000_000  # the longest string or largest number that `*` may make
+REFUSAL_CHARACTERS_MAX = 300
+
+Value = object  # a JSON value whose strings may be `CallerText`
+Own = Callable[[str], str]
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks answers for training; for us it is its body."""
+
+    tags = {"generation"}  # noqa: RUF012  # the base class declares it so
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The environment of transformers, with limits."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+        if operator == "**":
+            raise jinja2.exceptions.SecurityError("powers are not allowed in a chat template")
+        size = _size(left) * _size(right)
+        if size > MULTIPLIED_MAX:
+            raise jinja2.exceptions.SecurityError("the product is too large")
+        return super().call_binop(context, operator, left, right)
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """Join; a single piece stays what it is, so that a macro that prints a caller's text returns it readable."""
+        full = [part for part in parts if part]
+        return full[0] if len(full) == 1 else "".join(full)
+
+
+def _size(factor: object) -> int:
+    match factor:
+        case str() | list() | tuple():
+            return len(factor)
+        case int() | float():
+            return int(abs(factor)) + 1
+    return 1
+
+
+def _tojson(
+    value: Value,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """As transformers has it: Jinja's own filter escapes HTML characters, which models were not trained on."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.exceptions.TemplateError(message)
+
+
+def _environment() -> _Sandbox:
+    made = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, LoopControlExtension])
+    made.filters["tojson"] = _tojson
+    made.globals["raise_exception"] = _raise_exception
+    return made
+
+
+_ENVIRONMENT = _environment()
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def _compiled(source: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(source)
+
+
+def check(card: ModelCard) -> None:
+    """Raise ValueError, with a sentence for the operator, when the card's template cannot be used."""
+    if not card.template.strip():
+        raise ValueError(f"model {card.name!r} has no chat template; give it one in its settings")
+    try:
+        _compiled(card.template)
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(
+            f"the chat template of model {card.name!r} cannot be read: line {error.lineno}: {error.message}"
+        ) from error
+    except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
+        raise ValueError(f"the chat template of model {card.name!r} cannot be read: {error}") from error
+
+
+def render(card: ModelCard, request: Request, now: datetime | None = None) -> list[Segment]:
+    """The conversation with the assistant turn opened.
+
+    `now` is what `strftime_now` tells a template that asks for the date; without it the name is
+    undefined, and templates that test for it use a date of their own.  Raises
+    MessagesInvalid("template") when the template refuses the conversation or fails on it.
+    """
+    known = spellings(card.control_tokens)
+    texts = [card.template]
+    mark = ""
+
+    def seen(text: str) -> str:
+        texts.append(text)
+        return text
+
+    try:
+        _conversation(card, request, seen)
+        mark = free_mark(texts)
+        context = _conversation(card, request, lambda text: CallerText.of(text, known, mark))
+        if now is not None:
+            context["strftime_now"] = now.strftime
+        rendered = _printed(card.template, context, TEMPLATE_CHARACTERS_MAX + EXPANSION_MAX * sum(map(len, texts)))
+    except (jinja2.TemplateError, RecursionError, MemoryError) as error:
+        raise _refusal(error, mark) from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # What Python raises for a template's own mistakes: adding None to a string, an index out of range.
+        raise _refusal(error, mark) from error
+    return segments(rendered, known, mark)
+
+
+def _refusal(error: Exception, mark: str) -> MessagesInvalid:
+    message = error.message if isinstance(error, jinja2.TemplateError) else str(error)
+    reason = (message or type(error).__name__).replace(mark, "")
+    return MessagesInvalid("template", value=reason[:REFUSAL_CHARACTERS_MAX])
+
+
+def _conversation(card: ModelCard, request: Request, own: Own) -> dict[str, Value]:
+    """The variables of a template, with every string of the caller's passed through `own`."""
+    shown = request.tools if "tools" in card.abilities and request.tool_choice.mode != "none" else ()
+    return {
+        "messages": [_message(message, own) for message in request.messages],
+        "tools": [_tool(tool, own) for tool in shown] or None,
+        "documents": None,
+        "add_generation_prompt": True,
+        "enable_thinking": bool(request.thinking) and "thinking" in card.abilities,
+        "bos_token": card.bos_token,
+        "eos_token": card.eos_token,
+    }
+
+
+def _printed(source: str, context: Mapping[str, Value], characters_max: int) -> str:
+    parts: list[str] = []
+    for part in _compiled(source).generate(context):
+        characters_max -= len(part)
+        if characters_max < 0:
+            raise jinja2.TemplateError("the template prints too much")
+        parts.append(part)
+    return "".join(parts)
+
+
+def _message(message: Message, own: Own) -> dict[str, Value]:
+    """A turn as templates know it.  Keys are there only when they say something: templates test for them."""
+    made: dict[str, Value] = {"role": message.role, "content": own(message.content)}
+    if message.name is not None:
+        made["name"] = own(message.name)
+    if message.tool_calls:
+        made["tool_calls"] = [_tool_call(call, own) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        made["tool_call_id"] = own(message.tool_call_id)
+    if message.reasoning is not None:
+        made["reasoning_content"] = own(message.reasoning)
+    return made
+
+
+def _tool_call(call: ToolCall, own: Own) -> dict[str, Value]:
+    function = {"name": own(call.name), "arguments": _owned(_arguments(call.arguments), own)}
+    return {"id": own(call.id), "type": "function", "function": function}
+
+
+def _arguments(text: str) -> Value:
+    """A mapping where the text is a JSON object that UTF-8 can carry (`"\\ud800"` is not), else the text itself."""
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict):
+            if "\\u" in text:
+                json.dumps(value, ensure_ascii=False).encode()
+            return value
+    except (ValueError, RecursionError):
+        pass  # not JSON, a lone surrogate, an endless number or too deep: shown as it was written
+    return text
+
+
+def _tool(tool: Tool, own: Own) -> dict[str, Value]:
+    function = {
+        "name": own(tool.name),
+        "description": own(tool.description),
+        "parameters": _owned(tool.parameters, own),
+    }
+    return {"type": "function", "function": function}
+
+
+def _owned(value: Value, own: Own) -> Value:
+    """The same JSON value with every string, keys too, passed through `own`."""
+    if isinstance(value, str):
+        return own(value)
+    if isinstance(value, Mapping):
+        return {own(str(key)): _owned(item, own) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_owned(item, own) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""The DashScope-native protocol: /api/v1."""

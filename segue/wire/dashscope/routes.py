@@ -1,0 +1,87 @@
+"""Where the DashScope-native protocol is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from starlette.routing import Route
+
+from segue.core.errors import AsyncDenied, FieldWrong, TooLarge
+from segue.core.request import Request
+from segue.wire.dashscope import read, write
+from segue.wire.fields import VALUE_CHARS_MAX
+from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
+
+BASE = "/api/v1"
+PAGE_SIZE = 10
+PAGE_SIZE_MAX = 100
+PAGE_NO_MAX = 1_000_000
+QUERY_BYTES_MAX = 8 * 1024
+
+
+def routes(door: Door[S]) -> list[Route]:
+    """The protocol's routes."""
+
+    def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
+        card = door.card_of(read.model_name(values))
+        stream = wants_stream(exchange)
+        request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, card.output_tokens_max)
+        return request, write.Writer(request, form), form.stream
+
+    async def generation(exchange: Exchange) -> None:
+        if exchange.header(b"x-dashscope-async") == "enable":
+            raise AsyncDenied
+        # Nothing here may outlive the reading: an answer can wait long, its conversation need not.
+        await respond(door, exchange, *asked(exchange, await read_object(exchange, door.limits)))
+
+    async def models(exchange: Exchange) -> None:
+        query = _query(exchange)
+        page_no = _count(query, "page_no", 1, PAGE_NO_MAX)
+        page_size = _count(query, "page_size", PAGE_SIZE, PAGE_SIZE_MAX)
+        wanted = query.get("model")
+        found = [entry for entry in door.names() if wanted is None or entry[0] == wanted]
+        page = found[(page_no - 1) * page_size : page_no * page_size]
+        body = write.models(page, len(found), page_no, page_size, exchange.id)
+        await send_json(exchange, body, write.WHOLE_HEADERS)
+
+    async def tokenizer(exchange: Exchange) -> None:
+        values = await read_object(exchange, door.limits)
+        model = read.model_name(values)
+        door.card_of(model)  # an unknown model is told before the input is looked at
+        ids: list[int] = []
+        pieces: list[bytes] = []
+        for text in read.texts(values, door.limits):
+            some_ids, some_pieces = await door.encode(model, text)
+            ids += some_ids
+            pieces += some_pieces
+        await send_json(exchange, write.tokens(ids, pieces, exchange.id), write.WHOLE_HEADERS)
+
+    return [
+        Route(f"{BASE}/services/aigc/text-generation/generation", Endpoint(door, write.error, {"POST": generation})),
+        Route(f"{BASE}/models", Endpoint(door, write.error, {"GET": models})),
+        Route(f"{BASE}/tokenizer", Endpoint(door, write.error, {"POST": tokenizer})),
+    ]
+
+
+def wants_stream(exchange: Exchange) -> bool:
+    """Either header asks for a stream; the body has no say in this protocol."""
+    if exchange.header(b"x-dashscope-sse").strip().lower() == "enable":
+        return True
+    return "text/event-stream" in exchange.header(b"accept").lower()
+
+
+def _query(exchange: Exchange) -> Mapping[str, str]:
+    raw: bytes = exchange.scope["query_string"]
+    if len(raw) > QUERY_BYTES_MAX:
+        raise TooLarge("headers", QUERY_BYTES_MAX)
+    return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
+
+
+def _count(query: Mapping[str, str], name: str, default: int, high: int) -> int:
+    value = query.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit()) or len(value) > 9:
+        raise FieldWrong(name, "integer", "text", value[:VALUE_CHARS_MAX])
+    return max(1, min(int(value), high))

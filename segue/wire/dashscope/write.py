@@ -1,0 +1,169 @@
+"""Events, written as DashScope-native frames or one response.
+
+Laws: pure; a whole answer is the fold of the events a stream would have written; frames are
+byte for byte the service's: no space after a colon, the string "null" for an unfinished
+choice, usage so far in every frame, no [DONE].  A cumulative stream repeats the text so far,
+which is the continuation only: the caller's prefix is never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from segue.core.errors import Fault
+from segue.core.events import Ended, Event, Failed, Finished, Started, Text, fold
+from segue.core.generation import ModelCard
+from segue.core.request import Request
+from segue.wire import logprobs
+from segue.wire.dashscope.read import Form
+from segue.wire.reply import Reply
+from segue.wire.wording import Wording, native
+
+encode = msgspec.json.encode
+
+GATEWAY = (b"x-dashscope-call-gateway", b"true")
+WHOLE_HEADERS = (GATEWAY, (b"x-dashscope-finished", b"true"))
+STREAM_HEADERS = (GATEWAY, (b"x-dashscope-finished", b"false"))
+
+
+class Writer:
+    """Writes one answer."""
+
+    heartbeat = b":keep-alive\n\n"
+    headers: tuple[tuple[bytes, bytes], ...] = WHOLE_HEADERS
+    stream_headers: tuple[tuple[bytes, bytes], ...] = STREAM_HEADERS
+
+    def __init__(self, request: Request, form: Form) -> None:
+        self._id = request.id
+        self._choices = request.choices
+        self._logprobs = request.logprobs
+        self._form = form
+        self._request_id = request.id.encode()
+        # The JSON spelling of each choice's text and logprobs so far; used by cumulative streams.
+        self._texts = [bytearray() for _ in range(request.choices)]
+        self._logs = [bytearray() for _ in range(request.choices)]
+        self._frames = 0
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._output_tokens = 0
+        self._open = request.choices
+        self._last: Ended | None = None
+
+    def frame(self, event: Event) -> bytes:
+        """The event's frames; empty when it has none."""
+        match event:
+            case Text():
+                self._output_tokens += event.tokens
+                logs = logprobs.encoded(event.logprobs) if self._logprobs and event.logprobs else b""
+                if not event.text and not logs:
+                    return b""
+                return self._result(event.choice, b"null", encode(event.text)[1:-1], logs)
+            case Started():
+                self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
+                return b""
+            case Ended():
+                self._open -= 1
+                if self._open:
+                    return self._end(event)
+                self._last = event  # waits for `Finished`, so that the last frame has the final usage
+                return b""
+            case Finished():
+                self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
+                self._output_tokens = event.output_tokens
+                return self._end(self._last) if self._last else b""
+            case Failed():
+                self._frames += 1
+                said = native(event.fault)
+                head = b"id:%d\nevent:error\n:HTTP_STATUS/%d\ndata:" % (self._frames, said.status)
+                return head + _error(said, self._id) + b"\n\n"
+
+    def _end(self, event: Ended) -> bytes:
+        return self._result(event.choice, event.reason.encode(), b"", b"")
+
+    def _result(self, choice: int, reason: bytes, text: bytes, logs: bytes) -> bytes:
+        """One frame.  `text` and `logs` are new pieces as JSON, without quotes and brackets."""
+        if not self._form.incremental:
+            so_far = self._texts[choice]
+            so_far += text
+            text = bytes(so_far)
+            if self._logprobs:
+                all_logs = self._logs[choice]
+                if logs:
+                    all_logs += b"," + logs if all_logs else logs
+                logs = bytes(all_logs)
+        if self._form.message:
+            logs = b',"logprobs":{"content":[' + logs + b"]}" if logs else b""
+            output = (
+                b'{"choices":[{"message":{"content":"%b","role":"assistant"},"index":%d%b,"finish_reason":"%b"}]}'
+                % (
+                    text,
+                    choice,
+                    logs,
+                    reason,
+                )
+            )
+        else:
+            output = b'{"finish_reason":"%b","text":"%b"}' % (reason, text)
+        self._frames += 1
+        return (
+            b'id:%d\nevent:result\n:HTTP_STATUS/200\ndata:{"output":%b,"usage":{"total_tokens":%d,"input_tokens":%d,'
+            b'"output_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}},"request_id":"%b"}\n\n'
+        ) % (
+            self._frames,
+            output,
+            self._prompt_tokens + self._output_tokens,
+            self._prompt_tokens,
+            self._output_tokens,
+            self._cached_tokens,
+            self._request_id,
+        )
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        """One response.  Raises the Fault of a `Failed`."""
+        answer = fold(events, self._choices)
+        output: dict[str, object]
+        if self._form.message:
+            choices: list[dict[str, object]] = []
+            for index, choice in enumerate(answer.choices):
+                written: dict[str, object] = {"finish_reason": choice.reason, "index": index}
+                if self._logprobs:
+                    written["logprobs"] = {"content": logprobs.entries(choice.logprobs)}
+                written["message"] = {"role": "assistant", "content": choice.text}
+                choices.append(written)
+            output = {"choices": choices}
+        else:
+            output = {"finish_reason": answer.choices[0].reason, "text": answer.choices[0].text}
+        usage = {
+            "total_tokens": answer.prompt_tokens + answer.output_tokens,
+            "output_tokens": answer.output_tokens,
+            "input_tokens": answer.prompt_tokens,
+            "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
+        }
+        return encode({"output": output, "usage": usage, "request_id": self._id})
+
+
+def _error(said: Wording, request_id: str) -> bytes:
+    return encode({"code": said.code, "message": said.sentence, "request_id": request_id})
+
+
+def error(fault: Fault, request_id: str) -> Reply:
+    """A Fault before the first byte: its real status and a flat JSON body, which every SDK reads."""
+    said = native(fault)
+    return Reply(said.status, _error(said, request_id), WHOLE_HEADERS, said.retry_after_s)
+
+
+def models(page: Sequence[tuple[str, ModelCard]], total: int, page_no: int, page_size: int, request_id: str) -> bytes:
+    """One page of the list of models, by every name they answer to."""
+    listed = [
+        {"model": name, "name": name, "provider": "segue", "context_window": card.context_tokens} for name, card in page
+    ]
+    output = {"total": total, "page_no": page_no, "page_size": page_size, "models": listed}
+    return encode({"output": output, "request_id": request_id})
+
+
+def tokens(ids: Sequence[int], pieces: Sequence[bytes], request_id: str) -> bytes:
+    """Token ids and each token's text, or its bytes spelled out when they are not whole characters."""
+    output = {"token_ids": ids, "tokens": [logprobs.token_text(piece) for piece in pieces]}
+    return encode({"output": output, "usage": {"input_tokens": len(ids)}, "request_id": request_id})

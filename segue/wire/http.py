@@ -1,0 +1,227 @@
+"""What both protocols share of HTTP: the door they are given, limits, the key, refusals.
+
+`segue/app.py` builds one `Door` and mounts
+
+    segue.wire.openai.routes.routes(door)       /compatible-mode/v1/...
+    segue.wire.dashscope.routes.routes(door)    /api/v1/...
+    segue.wire.http.fallback(door)              an ASGI app for every other path (404)
+
+A wrong method on a known path is refused by the route itself (405), so no exception handlers
+are needed.  Laws: every response has an x-request-id of our own making; a Fault never leaves
+unworded; who asks is settled before a byte of the body is read; no CORS.  It does not know
+what a model, a rule or an engine is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from segue.core.errors import Fault, Internal, MethodNotAllowed, PathUnknown, TooLarge
+from segue.core.events import Event, Failed
+from segue.core.generation import ModelCard
+from segue.core.request import Caller, Request
+from segue.wire.body import ClientGone, Receive, Send, body, json_object
+from segue.wire.dashscope import write as dashscope
+from segue.wire.limits import Limits as Limits
+from segue.wire.openai import write as openai
+from segue.wire.reply import Reply, answer_headers, send_reply
+from segue.wire.stream import Line, Presence, Writer, send_stream, send_whole
+
+log = logging.getLogger("segue")
+
+Scope = MutableMapping[str, Any]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Served(Protocol):
+    """What `Door.prepare` makes of a request: at least the real name of the model that will answer."""
+
+    @property
+    def served(self) -> str:
+        """The model's real name."""
+        ...
+
+
+S = TypeVar("S", bound=Served)
+
+
+@dataclass(frozen=True, slots=True)
+class Door(Generic[S]):
+    """Everything the wire needs of the house.
+
+    `prepare` may raise a Fault; `answer` never raises, its last event is `Finished` or `Failed`,
+    and closing it is the cancellation.  `authenticate` takes the bearer token and the workspace
+    header and raises KeyInvalid.  `names` lists every name a model answers to; `card_of` raises
+    ModelUnknown.  `encode` gives token ids and bytes of raw text for a model name, and raises
+    ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.
+    """
+
+    prepare: Callable[[Request], Awaitable[S]]
+    answer: Callable[[S], AsyncGenerator[Event, None]]
+    authenticate: Callable[[str | None, str | None], Caller]
+    names: Callable[[], Sequence[tuple[str, ModelCard]]]
+    card_of: Callable[[str], ModelCard]
+    encode: Callable[[str, str], Awaitable[tuple[Sequence[int], Sequence[bytes]]]]
+    clock: Callable[[], float]
+    new_id: Callable[[], str]
+    limits: Limits = field(default_factory=Limits)
+
+
+WordedError = Callable[[Fault, str], Reply]
+"""A Fault and a request id, as a reply in one protocol: `openai.error` or `dashscope.error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request whose caller is known and whose body is not yet read."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    id: str
+    headers: Mapping[bytes, bytes]
+    caller: Caller
+
+    def header(self, name: bytes) -> str:
+        """A header's value by its lower-case name; empty when absent."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Endpoint:
+    """An ASGI app for one path: methods, key and refusals around a handler.
+
+    `handlers` is by HTTP method; `error` words a Fault in the path's protocol.
+    """
+
+    def __init__(self, door: Door[S], error: WordedError, handlers: Mapping[str, Handler]) -> None:
+        self._new_id = door.new_id
+        self._authenticate = door.authenticate
+        self._limits = door.limits
+        self._error = error
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._new_id()
+        line = _Sent(send)
+        try:
+            method: str = scope["method"]
+            handler = self._handlers.get(method)
+            if handler is None:
+                raise MethodNotAllowed(method)
+            headers = self._headers(scope)
+            caller = self._authenticate(bearer(headers), _text(headers.get(b"x-dashscope-workspace")))
+            await handler(Exchange(scope, receive, line, request_id, headers, caller))
+        except ClientGone:
+            return
+        except Fault as fault:
+            await self._refuse(fault, request_id, line)
+        except Exception:
+            log.exception("request failed", extra={"request_id": request_id})
+            await self._refuse(Internal(), request_id, line)
+
+    def _headers(self, scope: Scope) -> Mapping[bytes, bytes]:
+        """Headers by name.  Of several with one name the first counts.  Raises TooLarge."""
+        found: dict[bytes, bytes] = {}
+        size = 0
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            found.setdefault(name, value)
+        if size > self._limits.header_bytes_max:
+            raise TooLarge("headers", self._limits.header_bytes_max)
+        return found
+
+    async def _refuse(self, fault: Fault, request_id: str, send: _Sent) -> None:
+        if send.started:  # nothing more can be said; the server cuts the connection
+            return
+        reply = self._error(fault, request_id)
+        if isinstance(fault, MethodNotAllowed):
+            allow = (b"allow", ", ".join(sorted(self._handlers)).encode("ascii"))
+            reply = Reply(reply.status, reply.body, (*reply.headers, allow))
+        try:
+            await send_reply(reply, request_id, send)
+        except OSError:
+            return
+
+
+class _Sent:
+    """`send` that remembers whether a status line has left."""
+
+    __slots__ = ("_send", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        self.started = True
+        return self._send(message)
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value else None
+
+
+def bearer(headers: Mapping[bytes, bytes]) -> str | None:
+    """The token of `Authorization: Bearer <token>`; None when there is none."""
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return _text(token.strip()) if scheme.lower() == b"bearer" else None
+
+
+async def read_object(exchange: Exchange, limits: Limits) -> dict[str, object]:
+    """The request body as a JSON object.  Raises TooLarge, TimedOut, BodyInvalid, ClientGone."""
+    return json_object(await body(exchange.receive, limits.body_bytes_max, limits.body_wait_s))
+
+
+async def send_json(exchange: Exchange, data: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    """A plain 200."""
+    await send_reply(Reply(200, data, headers), exchange.id, exchange.send)
+
+
+async def respond(door: Door[S], exchange: Exchange, request: Request, writer: Writer, stream: bool) -> None:
+    """Prepare the request and write its answer, streamed or whole.  Raises Fault before the status line."""
+    ignored = request.ignored
+    with Presence(exchange.receive) as presence:
+        job = await door.prepare(request)
+        del request  # an answer may wait long; its conversation need not wait with it
+        extra = answer_headers(job.served, ignored)
+        if not stream:
+            await send_whole(door.answer(job), writer, extra, exchange.id, exchange.send)
+            return
+        headers = [
+            (b"content-type", b"text/event-stream;charset=UTF-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            (b"x-request-id", exchange.id.encode("ascii")),
+            *writer.stream_headers,
+            *extra,
+        ]
+        line = Line(exchange.send, headers, writer.heartbeat, door.limits, presence)
+        try:
+            await send_stream(door.answer(job), writer, line)
+        except ClientGone:
+            raise
+        except Exception as error:
+            if not line.started:
+                raise
+            if not isinstance(error, Fault):
+                log.exception("stream failed", extra={"request_id": exchange.id})
+            fault = error if isinstance(error, Fault) else Internal()
+            await line.write(writer.frame(Failed(fault)), more=False)
+
+
+def fallback(door: Door[S]) -> ASGIApp:
+    """Answers every path that no route has, in the protocol its prefix belongs to."""
+
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        error = openai.error if path.startswith("/compatible-mode") else dashscope.error
+        request_id = door.new_id()
+        await send_reply(error(PathUnknown(), request_id), request_id, send)
+
+    return unknown

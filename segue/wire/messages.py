@@ -1,0 +1,188 @@
+"""The list of messages: a conversation, and at its end perhaps a turn that stays open.
+
+Why: both protocols share the list, its rules and Partial Mode; `Dialect` holds the few
+differences.  Laws: the text of a message is never trimmed or changed; an open last turn leaves
+the list and becomes the prefix, word for word; a turn nobody can answer is refused.  It knows
+no template and no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from segue.core.errors import (
+    FieldMissing,
+    FieldWrong,
+    LastRoleInvalid,
+    MessagesInvalid,
+    NotSupported,
+    TooLarge,
+)
+from segue.core.request import Message, Role, ToolCall
+from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
+
+# Both spellings of a turn that is not the model's and not the user's; the template has one role for them.
+_TOOL_ROLES = {"tool": "tool", "function": "tool", "plugin": "tool"}
+
+# Fields that answers of ours, or of the SDKs, carry and that come back with the history.
+REPLAYED = frozenset({"index", "refusal", "audio", "annotations", "function_call", "cache_control"})
+READ = frozenset({"role", "content", "name", "partial", "tool_calls", "tool_call_id", "reasoning_content"})
+MEDIA = frozenset({"image", "image_url", "video", "video_url", "audio", "input_audio", "doc_url", "file", "file_url"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Where the list is and which roles it may have.  `path` has a dot at its end unless empty."""
+
+    path: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The finished turns, and the open one.  `asked` is whether any message had the partial flag."""
+
+    messages: tuple[Message, ...]
+    prefix: str | None
+    asked: bool
+
+
+def read(value: object, dialect: Dialect, messages_max: int, ignored: Ignored) -> Conversation:
+    """Read the list.  Raises Refused."""
+    path = dialect.path + "messages"
+    entries = _entries(value, dialect, messages_max, ignored)
+    partials = [entry.boolean("partial") or False for entry in entries]
+    last = len(entries) - 1
+    messages = _messages(entries, dialect)
+    _check_tools(messages, [entry.get("role") for entry in entries])
+    for index, partial in enumerate(partials):
+        if partial and not (index == last and messages[index].role == "assistant"):
+            ignored.add(f"{path}.{index}.partial")
+    prefix: str | None = None
+    if partials[last] and messages[last].role == "assistant":
+        if messages[last].tool_calls:
+            raise FieldWrong(f"{path}.{last}.partial", "boolean", "choice", "tool_calls")
+        prefix = messages.pop().content
+    elif messages[last].role not in ("user", "tool"):
+        raise LastRoleInvalid
+    if not any(message.role == "user" for message in messages):
+        raise MessagesInvalid("no_user")
+    return Conversation(tuple(messages), prefix, any(partials))
+
+
+def contents(value: object, dialect: Dialect, messages_max: int) -> list[str]:
+    """Each message's text alone, whoever's turn it is.  Raises Refused."""
+    return [message.content for message in _messages(_entries(value, dialect, messages_max, Ignored()), dialect)]
+
+
+def _entries(value: object, dialect: Dialect, messages_max: int, ignored: Ignored) -> list[Fields]:
+    path = dialect.path + "messages"
+    if not isinstance(value, list):
+        raise FieldWrong(path, "list")
+    if not value:
+        raise MessagesInvalid("empty")
+    if len(value) > messages_max:
+        raise TooLarge("messages", messages_max)
+    return [_entry(entry, f"{path}.{index}.", ignored) for index, entry in enumerate(value)]
+
+
+def _messages(entries: list[Fields], dialect: Dialect) -> list[Message]:
+    return [_message(entry, index, dialect) for index, entry in enumerate(entries)]
+
+
+def _entry(value: object, path: str, ignored: Ignored) -> Fields:
+    if not isinstance(value, dict):
+        raise FieldWrong(path[:-1], "message")
+    return Fields(value, path, False, ignored)
+
+
+def _message(entry: Fields, index: int, dialect: Dialect) -> Message:
+    role = entry.get("role")
+    if role is None:
+        raise FieldMissing(entry.path + "role")
+    if not isinstance(role, str) or role not in dialect.roles:
+        raise MessagesInvalid("role", index, str(role)[:VALUE_CHARS_MAX])
+    for name, value in entry.values.items():
+        if value is not None and name not in READ and name not in REPLAYED:
+            entry.ignored.add(entry.path + name)
+    calls = _calls(entry, index) if role == "assistant" else ()
+    return Message(
+        role=cast(Role, _TOOL_ROLES.get(role, role)),
+        content=_content(entry, index, optional=bool(calls) and not entry.get("partial")),
+        name=entry.string("name"),
+        tool_calls=calls,
+        tool_call_id=entry.string("tool_call_id"),
+        reasoning=entry.string("reasoning_content"),
+    )
+
+
+def _content(entry: Fields, index: int, optional: bool) -> str:
+    value = entry.get("content")
+    if isinstance(value, str):
+        return value
+    if value is None:
+        if optional:
+            return ""
+        raise FieldMissing(entry.path + "content")
+    if not isinstance(value, list) or not value:
+        raise MessagesInvalid("content_type", index)
+    return "".join([_part(part, index) for part in value])
+
+
+def _part(value: object, index: int) -> str:
+    match value:
+        case {"type": "text" | None, "text": str(text)}:
+            return text
+        case {"type": str(kind)} if kind != "text":
+            raise NotSupported("media")
+        case dict() if value.keys() & MEDIA:
+            raise NotSupported("media")
+        case {"text": str(text)}:
+            return text
+        case _:
+            raise MessagesInvalid("content_type", index)
+
+
+def _calls(entry: Fields, index: int) -> tuple[ToolCall, ...]:
+    value = entry.get("tool_calls")
+    if value is None:
+        return ()
+    path = entry.path + "tool_calls"
+    if not isinstance(value, list):
+        raise FieldWrong(path, "list")
+    calls = []
+    for number, raw in enumerate(value):
+        if not isinstance(raw, dict):
+            raise FieldWrong(f"{path}.{number}", "object")
+        call = Fields(raw, f"{path}.{number}.", False, entry.ignored)
+        function = call.inside("function")
+        if function is None or function.get("arguments") is None:
+            raise MessagesInvalid("call_without_arguments", index)
+        calls.append(
+            ToolCall(call.string("id") or "", function.string("name") or "", function.string("arguments") or "")
+        )
+    return tuple(calls)
+
+
+def _check_tools(messages: list[Message], roles: list[object]) -> None:
+    """A `tool` message answers a call made before it.
+
+    The official samples send no ids, so none is required; but when every tool message has one
+    and none of them fits, the history is not a history.
+    """
+    called: set[str] = set()
+    any_call = False
+    first = -1
+    answered: list[str | None] = []
+    for index, message in enumerate(messages):
+        if message.tool_calls:
+            any_call = True
+            called.update(call.id for call in message.tool_calls)
+        elif roles[index] == "tool":
+            if not any_call:
+                raise MessagesInvalid("tool_without_call", index)
+            first = index if first < 0 else first
+            answered.append(message.tool_call_id)
+    if answered and all(answered) and not called.intersection(cast(list[str], answered)) and called != {""}:
+        raise MessagesInvalid("tool_without_call", first)

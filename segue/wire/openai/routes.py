@@ -1,0 +1,39 @@
+"""Where the OpenAI-compatible protocol is served."""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from segue.core.request import Request
+from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
+from segue.wire.openai import read, write
+
+BASE = "/compatible-mode/v1"
+
+
+def routes(door: Door[S]) -> list[Route]:
+    """The protocol's routes."""
+    created = int(door.clock())
+
+    def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
+        card = door.card_of(read.model_name(values))
+        request, form = read.read(values, exchange.id, exchange.caller, door.limits, card.output_tokens_max)
+        return request, write.Writer(request, form, int(door.clock())), form.stream
+
+    async def chat(exchange: Exchange) -> None:
+        # Nothing here may outlive the reading: an answer can wait long, its conversation need not.
+        await respond(door, exchange, *asked(exchange, await read_object(exchange, door.limits)))
+
+    async def models(exchange: Exchange) -> None:
+        await send_json(exchange, write.models(door.names(), created))
+
+    async def model(exchange: Exchange) -> None:
+        name: str = exchange.scope["path_params"]["id"]
+        door.card_of(name)  # raises ModelUnknown
+        await send_json(exchange, write.model(name, created))
+
+    return [
+        Route(f"{BASE}/chat/completions", Endpoint(door, write.error, {"POST": chat})),
+        Route(f"{BASE}/models", Endpoint(door, write.error, {"GET": models})),
+        Route(f"{BASE}/models/{{id:path}}", Endpoint(door, write.error, {"GET": model})),
+    ]

@@ -1,0 +1,150 @@
+"""Events, written as OpenAI-compatible chunks or one chat completion.
+
+Laws: pure; a whole answer is the fold of the events a stream would have written; a text delta
+always has string content, since the official samples add it up unseen; `choices` is empty in
+the usage chunk only, and that is sent only when asked for.  What is the same in every frame is
+encoded once a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from segue.core.errors import Fault
+from segue.core.events import Ended, Event, Failed, Finished, Started, Text, fold
+from segue.core.generation import ModelCard
+from segue.core.request import Request
+from segue.wire import logprobs
+from segue.wire.openai.read import Form
+from segue.wire.reply import Reply
+from segue.wire.wording import Wording, compat
+
+encode = msgspec.json.encode
+
+DONE = b"data: [DONE]\n\n"
+
+
+class Writer:
+    """Writes one answer.  `created` is in unix seconds."""
+
+    heartbeat = b": keep-alive\n\n"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    stream_headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __init__(self, request: Request, form: Form, created: int) -> None:
+        self._id = request.id
+        self._model = request.model
+        self._created = created
+        self._choices = request.choices
+        self._logprobs = request.logprobs
+        self._include_usage = form.include_usage
+        service = b'"created":%d,"system_fingerprint":null,"model":%b,"id":"chatcmpl-%b"}\n\n' % (
+            created,
+            encode(request.model),
+            request.id.encode(),
+        )
+        self._service = service
+        self._no_usage = b'"object":"chat.completion.chunk","usage":null,' + service
+        self._delta = b'data: {"choices":[{"finish_reason":null,"delta":{"content":'
+        self._tails = [b'},"index":%d,"logprobs":null}],' % i + self._no_usage for i in range(request.choices)]
+
+    def frame(self, event: Event) -> bytes:
+        """The event's frames; empty when it has none."""
+        if type(event) is Text:  # nearly all of them, so first and without a match
+            if event.logprobs and self._logprobs:
+                return self._with_logprobs(event)
+            return self._delta + encode(event.text) + self._tails[event.choice] if event.text else b""
+        match event:
+            case Text():
+                return b""
+            case Started():
+                return b"".join(map(self._opening, range(self._choices)))
+            case Ended():
+                body = b'data: {"choices":[{"finish_reason":"%b","delta":{"content":""},"index":%d,"logprobs":null}],'
+                return body % (event.reason.encode(), event.choice) + self._no_usage
+            case Finished():
+                return (self._usage(event) if self._include_usage else b"") + DONE
+            case Failed():
+                return b"data: " + error_body(event.fault, self._id, in_stream=True) + b"\n\n"
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        """One chat completion.  Raises the Fault of a `Failed`."""
+        answer = fold(events, self._choices)
+        choices = [
+            {
+                "message": {"role": "assistant", "content": choice.text},
+                "finish_reason": choice.reason,
+                "index": index,
+                "logprobs": {"content": logprobs.entries(choice.logprobs)} if self._logprobs else None,
+            }
+            for index, choice in enumerate(answer.choices)
+        ]
+        return encode(
+            {
+                "choices": choices,
+                "object": "chat.completion",
+                "usage": _usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens),
+                "created": self._created,
+                "system_fingerprint": None,
+                "model": self._model,
+                "id": f"chatcmpl-{self._id}",
+            }
+        )
+
+    def _opening(self, index: int) -> bytes:
+        head = b'data: {"choices":[{"delta":{"content":"","role":"assistant"},"index":%d,"logprobs":null,' % index
+        return head + b'"finish_reason":null}],' + self._no_usage
+
+    def _with_logprobs(self, event: Text) -> bytes:
+        tail = b'},"index":%d,"logprobs":{"content":[%b]}}],' % (event.choice, logprobs.encoded(event.logprobs))
+        return self._delta + encode(event.text) + tail + self._no_usage
+
+    def _usage(self, event: Finished) -> bytes:
+        usage = encode(_usage(event.prompt_tokens, event.cached_tokens, event.output_tokens))
+        return b'data: {"choices":[],"object":"chat.completion.chunk","usage":' + usage + b"," + self._service
+
+
+def _usage(prompt_tokens: int, cached_tokens: int, output_tokens: int) -> dict[str, object]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": prompt_tokens + output_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
+    }
+
+
+def error_body(fault: Fault, request_id: str, in_stream: bool = False) -> bytes:
+    """The error object.  Errors of the model's layer, and all within a stream, name the completion too."""
+    return _error(compat(fault), request_id, in_stream)
+
+
+def _error(said: Wording, request_id: str, in_stream: bool) -> bytes:
+    body: dict[str, object] = {
+        "error": {"code": said.code, "param": said.param, "message": said.sentence, "type": said.type}
+    }
+    if said.prefixed or in_stream:
+        body["id"] = f"chatcmpl-{request_id}"
+    body["request_id"] = request_id
+    return encode(body)
+
+
+def error(fault: Fault, request_id: str) -> Reply:
+    """A Fault before the first byte: its real status and a plain JSON body."""
+    said = compat(fault)
+    return Reply(said.status, _error(said, request_id, False), retry_after_s=said.retry_after_s)
+
+
+def models(names: Sequence[tuple[str, ModelCard]], created: int) -> bytes:
+    """The list of models, by every name they answer to."""
+    return encode({"object": "list", "data": [_model(name, created) for name, _ in names]})
+
+
+def model(name: str, created: int) -> bytes:
+    """One model."""
+    return encode(_model(name, created))
+
+
+def _model(name: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": created, "owned_by": "system"}

@@ -1,0 +1,50 @@
+"""A whole response, before it meets ASGI, and how it is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segue.wire.body import Send
+
+HeaderList = list[tuple[bytes, bytes]]
+
+IGNORED_BYTES_MAX = 512
+IGNORED_NAMES_MAX = 20
+_HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, JSON body and the headers beyond the usual ones."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    retry_after_s: int | None = None
+
+
+async def send_reply(reply: Reply, request_id: str, send: Send) -> None:
+    """Send `reply` as it is."""
+    headers: HeaderList = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"x-request-id", request_id.encode("ascii")),
+        *reply.headers,
+    ]
+    if reply.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % reply.retry_after_s))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def answer_headers(served: str, ignored: Sequence[str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Which model really answered, and which fields were read past; nothing a header cannot hold."""
+    headers = [(b"x-segue-model", re.sub(r"[^\x21-\x7e]", "_", served).encode("ascii"))]
+    listed = ",".join([name for name in ignored if _HEADER_SAFE.fullmatch(name)][:IGNORED_NAMES_MAX])
+    if len(listed) > IGNORED_BYTES_MAX:
+        listed = listed[: listed.rindex(",", 0, IGNORED_BYTES_MAX + 1)]
+    if listed:
+        headers.append((b"x-segue-ignored", listed.encode("ascii")))
+    return tuple(headers)

@@ -1,0 +1,152 @@
+"""The sentences of the model's layer about fields, numbers and messages.
+
+Why: there are many of them and they are the same in both protocols; `wording` says which
+protocol gives them which code.  Laws: the service's own literals, in pydantic's manner where it
+is pydantic that speaks there; nothing a caller sent appears longer than `QUOTED_CHARS_MAX`.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from segue.core.errors import FieldWrong, MessagesInvalid, OutOfRange
+
+QUOTED_CHARS_MAX = 200
+
+ROLE = (
+    'Role must be in ["user", "assistant", "system", "function", "plugin", "tool"] '
+    'and the role in last message must be in ["user", "function", "tool"]'
+)
+COMPAT_ROLES = "['system', 'assistant', 'user', 'tool', 'function']"
+CONTENT_STRING = "input content must be a string."
+RESPONSE_FORMAT = (
+    "Unknown format of response_format, response_format should be a dict, includes 'type' and an optional "
+    "key 'json_schema'. The response_format type from user is {}."
+)
+STOP_MIXED = (
+    'The "stop" parameter must be of type "str", "list[str]", "list[int]", or "list[list[int]]", '
+    "and all elements within the list must be of the same type."
+)
+STOP_TYPE = (
+    "Input should be a valid list: parameters.stop.list[any] & Input should be a valid string: parameters.stop.str"
+)
+TOOL_CHOICE_SHAPE = (
+    "Input should be a valid string: parameters.tool_choice.str & "
+    "Field required: parameters.tool_choice.ToolChoice.function"
+)
+
+
+def missing(field: str) -> str:
+    """A required field is absent."""
+    holder, _, name = field.rpartition(".")
+    match name:
+        case "content":
+            return "The content field is a required field."
+        case "function":
+            return f"'function' is a required property, expected an object - '{holder}'"
+        case _:
+            return f"Field required: {field}"
+
+
+def wrong(fault: FieldWrong) -> str:
+    """A field is not what it must be."""
+    holder, _, name = fault.field.rpartition(".")
+    value = fault.value[:QUOTED_CHARS_MAX]
+    match name, fault.expected, fault.got:
+        case "tool_choice", "value", _:
+            return 'tool_choice is one of the strings that should be ["none", "auto"]'
+        case "tool_choice", _, _:
+            return TOOL_CHOICE_SHAPE
+        case "response_format", _, _:
+            return RESPONSE_FORMAT.format(value)
+        case "type", "value", "choice" if holder.endswith("response_format"):
+            supported = "Supported values are: 'json_object' and 'text'."
+            return f"'response_format.type' Invalid value: '{value}'. {supported}"
+        case "json_schema", "value", "choice":
+            name = "'response_format.json_schema'"
+            return f"Unknown parameter: {name}. {name} cannot be provided when 'response_format.type' is 'json_object'."
+        case "name", "value", "choice":
+            return f"Tool names are not allowed to be [{value}]"
+        case "tools", "value", "choice":
+            return "When 'tools' are provided, 'result_format' must be 'message'."
+        case "partial", _, "choice":
+            return f"Partial mode is not supported for a message with {value}: {fault.field}"  # choice
+        case _, _, "choice":
+            allowed = " or ".join(f"'{choice}'" for choice in fault.allowed)
+            return f"Input should be {allowed}: {fault.field}"
+        case _:
+            return f"{_TYPES[fault.expected, fault.got]}: {fault.field}"
+
+
+_TYPES = {
+    ("string", "type"): "Input should be a valid string",
+    ("string", "text"): "String should have at most 64 characters",
+    ("integer", "type"): "Input should be a valid integer",
+    ("integer", "fraction"): "Input should be a valid integer, got a number with a fractional part",
+    ("integer", "text"): "Input should be a valid integer, unable to parse string as an integer",
+    ("number", "type"): "Input should be a valid number",
+    ("number", "fraction"): "Input should be a valid number",
+    ("number", "text"): "Input should be a valid number, unable to parse string as a number",
+    ("boolean", "type"): "Input should be a valid boolean, unable to interpret input",
+    ("list", "type"): "Input should be a valid list",
+    ("object", "type"): "Input should be a valid dictionary",
+    ("message", "type"): "Input should be a valid dictionary or instance of GPT3Message",
+    ("value", "type"): "Input should be a valid value",
+}
+
+
+def outside(fault: OutOfRange) -> str:
+    """A number is outside its range."""
+    match fault.field:
+        case "temperature":
+            return "Temperature should be in [0.0, 2.0)"
+        case "top_p":
+            return "Range of top_p should be (0.0, 1.0]"
+        case "top_k":
+            return "Parameter top_k be greater than or equal to 0"
+        case "repetition_penalty":
+            return "Repetition_penalty should be greater than 0.0"
+        case "presence_penalty":
+            return "Presence_penalty should be in [-2.0, 2.0]"
+        case "frequency_penalty":
+            return "Frequency_penalty should be in [-2.0, 2.0]"
+        case "seed":
+            return "Range of seed should be [0, 9223372036854775807]"
+        case "n":
+            return "Range of n should be [1, 4]" if fault.high != 1 else "Range of n should be [1, 1]"
+        case "top_logprobs":
+            return "Range of top_logprobs should be [0, 5]"
+        case "max_tokens":
+            return f"Range of max_tokens should be [1, {fault.high}]"
+        case "thinking_budget":
+            return f"The thinking_budget parameter must be a positive integer and not greater than {fault.high}"
+        case _:
+            assert_never(fault.field)
+
+
+def no_conversation(fault: MessagesInvalid) -> str:
+    """The messages cannot be a conversation."""
+    match fault.why:
+        case "empty" | "role":
+            return ROLE
+        case "prompt_and_messages":
+            return 'Only one of the parameters "prompt" and "messages" can be present'
+        case "neither_prompt_nor_messages":
+            return 'Either "prompt" or "messages" must exist and cannot both be none'
+        case "no_user":
+            return "The input messages do not contain elements with the role of user"
+        case "content_type":
+            return CONTENT_STRING
+        case "tool_without_call":
+            return 'messages with role "tool" must be a response to a preceeding message with "tool_calls".'
+        case "call_without_arguments":
+            return "If tool_calls are present in the message, function.arguments must be defined."
+        case "template":  # choice: the documented sentence, and then the template's own reason
+            return f"An error during model pre-process. {fault.value[:QUOTED_CHARS_MAX]}".rstrip()
+        case _:
+            assert_never(fault.why)
+
+
+def number(value: float | int) -> str:
+    """A number as JSON writes it, within `QUOTED_CHARS_MAX`."""
+    return (str(int(value)) if value == int(value) else str(value))[:QUOTED_CHARS_MAX]

@@ -1,0 +1,199 @@
+"""How an answer gets to its client: whole or as a stream, and how it ends when the client leaves.
+
+Laws:
+1. No status line leaves before the first piece of the answer is known, so a failure before the
+   first token has its real HTTP status.  Only a stream that has waited `first_event_wait_s`
+   begins without it, and then comments keep the line open every `heartbeat_s`.
+2. Closing the event iterator is the cancellation.  A client that leaves, or does not read for
+   `stalled_s`, closes it at once, wherever the answer is.
+3. A piece costs one write and nothing else: no task, no timer, no lock.
+It knows neither protocol: a `Writer` turns events into bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Protocol
+
+from segue.core.errors import Internal
+from segue.core.events import Event, Failed, Finished, Started
+from segue.wire.body import ClientGone, Receive, Send
+from segue.wire.limits import Limits
+from segue.wire.reply import HeaderList, Reply, send_reply
+
+
+class Writer(Protocol):
+    """Writes one answer in one protocol."""
+
+    heartbeat: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    stream_headers: tuple[tuple[bytes, bytes], ...]
+
+    def frame(self, event: Event) -> bytes:
+        """The event's frames; empty when it has none."""
+        ...
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        """The answer in one piece.  Raises the Fault of a `Failed`."""
+        ...
+
+
+class Presence:
+    """Interrupts the task that serves a request when its client leaves.
+
+    A context manager: inside it, the client's leaving cancels the serving task, and the
+    cancellation ends at its border.  The task must suspend only in awaits it may be cancelled in.
+    """
+
+    __slots__ = ("_receive", "_task", "_watcher", "left")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.left = False
+
+    def __enter__(self) -> Presence:
+        task = asyncio.current_task()
+        assert task is not None, "a request is served by a task"
+        self._task = task
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._watcher.cancel()
+        # Only our own cancellation is swallowed; one from the server's side goes on.
+        return self.left and self._task.uncancel() == 0 and kind is asyncio.CancelledError
+
+    def leave(self) -> None:
+        """The client is gone, or as good as gone."""
+        if not self.left:
+            self.left = True
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.leave()
+
+
+class Line:
+    """The sending side of one stream.  `start` is its status line and headers."""
+
+    __slots__ = (
+        "_beat",
+        "_blocked",
+        "_heartbeat",
+        "_last",
+        "_limits",
+        "_loop",
+        "_presence",
+        "_send",
+        "_start",
+        "_timer",
+        "started",
+    )
+
+    def __init__(self, send: Send, headers: HeaderList, heartbeat: bytes, limits: Limits, presence: Presence) -> None:
+        self._send = send
+        self._start = {"type": "http.response.start", "status": 200, "headers": headers}
+        self._heartbeat = heartbeat
+        self._limits = limits
+        self._presence = presence
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._blocked = False
+        self._beat: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(limits.first_event_wait_s, self._tick)
+        self.started = False
+
+    async def write(self, data: bytes, more: bool = True) -> None:
+        """Send a piece; the first brings the status line.  Raises ClientGone."""
+        if self._beat is not None:  # a heartbeat under way may be bringing the status line
+            beat, self._beat = self._beat, None
+            await beat
+        try:
+            self._last = self._loop.time()
+            self._blocked = True
+            if not self.started:
+                self.started = True
+                await self._send(self._start)
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+            self._blocked = False
+        except OSError:
+            raise ClientGone from None
+
+    def stop(self) -> None:
+        """Send nothing more by itself.  Safe to call twice."""
+        self._timer.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
+
+    def _tick(self) -> None:
+        limits = self._limits
+        silence = self._loop.time() - self._last
+        wait = limits.heartbeat_s
+        if self._blocked or (self._beat is not None and not self._beat.done()):
+            if silence >= limits.stalled_s:
+                self._presence.leave()
+                return
+        elif not self.started or silence >= limits.heartbeat_s:
+            self._last = self._loop.time()
+            self._beat = asyncio.create_task(self._comment())
+        else:
+            wait = limits.heartbeat_s - silence
+        self._timer = self._loop.call_later(wait, self._tick)
+
+    async def _comment(self) -> None:
+        try:
+            if not self.started:
+                self.started = True
+                await self._send(self._start)
+            await self._send({"type": "http.response.body", "body": self._heartbeat, "more_body": True})
+        except OSError:
+            self._presence.leave()
+
+
+async def send_stream(events: AsyncGenerator[Event, None], writer: Writer, line: Line) -> None:
+    """Write events as they come.  Raises the Fault of a `Failed` that came before the status line, ClientGone."""
+    held = b""  # what `Started` writes goes out with the first piece, not before it
+    try:
+        async with aclosing(events):
+            async for event in events:
+                kind = type(event)
+                if kind is Failed and not line.started:
+                    assert isinstance(event, Failed)
+                    raise event.fault
+                frame = writer.frame(event)
+                if kind is Finished or kind is Failed:
+                    await line.write(held + frame, more=False)
+                    return
+                if kind is Started:
+                    held = frame
+                elif frame:
+                    await line.write(held + frame if held else frame)
+                    held = b""
+        raise Internal  # the answer ended without an end
+    finally:
+        line.stop()
+
+
+async def send_whole(
+    events: AsyncGenerator[Event, None],
+    writer: Writer,
+    headers: tuple[tuple[bytes, bytes], ...],
+    request_id: str,
+    send: Send,
+) -> None:
+    """Collect events and write their fold.  Raises the Fault of a `Failed`, ClientGone."""
+    async with aclosing(events):
+        collected = [event async for event in events]
+    body = writer.whole(collected)
+    try:
+        await send_reply(Reply(200, body, writer.headers + headers), request_id, send)
+    except OSError:
+        raise ClientGone from None

@@ -1,0 +1,211 @@
+"""What every Fault is called in each protocol: status, code, type and sentence.
+
+Why: clients match on these literals, so they are the service's own, spelling mistakes included,
+and they stand in one place.  Laws: one table; every Fault class is in it (a test enumerates
+them); nothing a caller sent appears longer than `QUOTED_CHARS_MAX`; a detail meant for the log
+never gets out.  Errors of the model's layer carry `PREFIX`, errors of the gateway do not.
+Choices where the service's documents are silent or disagree are marked `choice`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from segue.core.errors import (
+    AsyncDenied,
+    BodyInvalid,
+    EngineFailed,
+    EngineLost,
+    Fault,
+    FieldMissing,
+    FieldWrong,
+    KeyInvalid,
+    LastRoleInvalid,
+    MessagesInvalid,
+    MethodNotAllowed,
+    ModelUnknown,
+    NotSupported,
+    OutOfRange,
+    PartialWithThinking,
+    PathUnknown,
+    PromptTooLong,
+    QueueFull,
+    StopInvalid,
+    TimedOut,
+    TooLarge,
+)
+from segue.wire import sentences
+from segue.wire.sentences import QUOTED_CHARS_MAX, ROLE
+
+PREFIX = "<400> InternalError.Algo.InvalidParameter: "
+KEY_NATIVE = "Invalid API-key provided."
+KEY_COMPAT = (
+    "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
+)
+INTERNAL = "An internal error has occured, please try again later or contact service support."
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """An error as one protocol says it.
+
+    `code` and `type` are the protocol's own (`type` and `param` are the OpenAI-compatible one's
+    only); `prefixed` marks an error of the model's layer, whose message then begins with `PREFIX`.
+    """
+
+    status: int
+    code: str
+    type: str
+    message: str
+    param: str | None = None
+    prefixed: bool = False
+    retry_after_s: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The message as it is sent."""
+        return PREFIX + self.message if self.prefixed else self.message
+
+
+def native(fault: Fault) -> Wording:
+    """A Fault in DashScope's words."""
+    match fault:
+        case FieldMissing(field="model"):
+            return _gateway("BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
+        case FieldMissing(field="input"):
+            return _gateway("BadRequest.EmptyInput", "Required input parameter missing from request.")
+        case FieldWrong(field="input"):
+            return _gateway("BadRequest.IllegalInput", "The input parameter requires json format.")
+        case MessagesInvalid(why="empty" | "role"):
+            return _parameter(ROLE)
+        case KeyInvalid():
+            return Wording(401, "InvalidApiKey", "", KEY_NATIVE)
+        case AsyncDenied():
+            return Wording(403, "AccessDenied", "", "Current user api does not support asynchronous calls.")
+        case ModelUnknown():
+            return Wording(404, "ModelNotFound", "", f"The model {fault.model[:QUOTED_CHARS_MAX]} does not exist.")
+        case QueueFull():
+            said = "Too many requests in route. Please try again later."
+            return Wording(429, "Throttling", "", said, retry_after_s=1)
+        case _:
+            return _common(fault)
+
+
+def compat(fault: Fault) -> Wording:
+    """A Fault in the OpenAI-compatible endpoint's words."""
+    match fault:
+        case FieldMissing(field="model" | "messages"):
+            said = f"you must provide a {fault.field} parameter" + ("." if fault.field == "model" else "")
+            return _schema(said, fault.field, "missing_required_parameter")
+        case FieldWrong(expected="number", field=field):
+            return _schema(f"'{field}' must be Float", field)
+        case FieldWrong(expected="integer", field=field):
+            return _schema(f"'{field}' must be Integer", field)
+        case OutOfRange(field="seed", value=value) if value < 0:
+            return _schema(f"{sentences.number(value)} is lesser than the minimum of 0 - 'seed'", "seed")
+        case MessagesInvalid(why="empty"):
+            return _schema("[] is too short - 'messages'", "messages")
+        case MessagesInvalid(why="role"):
+            # The quoting is the service's own.
+            said = f"{fault.value} is not one of {sentences.COMPAT_ROLES} - 'messages.['{fault.index}].role'"
+            return _schema(said, "messages")
+        case KeyInvalid():
+            return Wording(401, "invalid_api_key", "invalid_request_error", KEY_COMPAT)
+        case AsyncDenied():
+            denied = "Current user api does not support asynchronous calls."
+            return Wording(403, "access_denied", "access_denied", denied)
+        case ModelUnknown():
+            said = f"The model `{fault.model[:QUOTED_CHARS_MAX]}` does not exist or you do not have access to it."
+            return Wording(404, "model_not_found", "invalid_request_error", said)
+        case QueueFull():
+            said = "You exceeded your current requests list."
+            return Wording(429, "limit_requests", "limit_requests", said, retry_after_s=1)
+        case _:
+            return _in_compat_codes(_common(fault))
+
+
+def _in_compat_codes(wording: Wording) -> Wording:
+    """Codes without an OpenAI-like name are used as they are, for code and type both."""
+    match wording.code:
+        case "InvalidParameter":
+            return replace(wording, code="invalid_parameter_error", type="invalid_request_error")
+        case "InternalError":
+            return replace(wording, code="internal_error", type="internal_error")
+        case code:
+            return replace(wording, type=code)
+
+
+def _common(fault: Fault) -> Wording:
+    """The causes both protocols word alike, under the native code."""
+    match fault:
+        case BodyInvalid():
+            return _gateway("InvalidParameter", "Required body invalid, please check the request body format.")
+        case FieldMissing():
+            return _parameter(sentences.missing(fault.field))
+        case FieldWrong():
+            return _parameter(sentences.wrong(fault))
+        case OutOfRange():
+            return _parameter(sentences.outside(fault))
+        case StopInvalid():
+            return _parameter(sentences.STOP_MIXED if fault.mixed else sentences.STOP_TYPE)
+        case MessagesInvalid():
+            return _parameter(sentences.no_conversation(fault))
+        case LastRoleInvalid():
+            return _parameter(ROLE)
+        case PartialWithThinking():
+            return _parameter("Partial mode is not supported when enable_thinking is true")
+        case NotSupported():
+            return _not_supported(fault)
+        case PromptTooLong():
+            return _parameter(f"Range of input length should be [1, {fault.limit}]")
+        case TooLarge(what="stop"):
+            return _parameter(f"Range of stop length should be [1, {fault.limit}]")  # choice
+        case TooLarge():
+            return _gateway("BadRequest.TooLarge", "Payload Too Large.")
+        case MethodNotAllowed():
+            # choice: the documents list the sentence under 400; 405 is what HTTP calls it.
+            said = f"Request method '{fault.method[:QUOTED_CHARS_MAX]}' is not supported."
+            return Wording(405, "InvalidParameter", "", said)
+        case PathUnknown():
+            return Wording(404, "NotFound", "", "Not found!")
+        case EngineLost():
+            said = "Model is unavailable, please try again later."
+            return Wording(503, "ModelUnavailable", "", said, retry_after_s=1)
+        case TimedOut():
+            return Wording(500, "RequestTimeOut", "", "Request timed out, please try again later.")
+        case EngineFailed() | _:  # Internal, and any Fault nobody has worded, which a test forbids
+            return Wording(500, "InternalError", "", INTERNAL)
+
+
+def _parameter(message: str) -> Wording:
+    """An error of the model's layer."""
+    return Wording(400, "InvalidParameter", "", message, prefixed=True)
+
+
+def _gateway(code: str, message: str) -> Wording:
+    return Wording(400, code, "", message)
+
+
+def _schema(message: str, param: str, code: str = "invalid_value") -> Wording:
+    """An error of the compatible endpoint's own schema check."""
+    return Wording(400, code, "invalid_request_error", message, param)
+
+
+def _not_supported(fault: NotSupported) -> Wording:
+    match fault.feature:
+        case "tools":
+            return _parameter("The tool call is not supported.")
+        case "json_object":  # choice: the sentence for a wrong type, with what is left
+            return _parameter("'response_format.type' Invalid value: 'json_object'. Supported values are: 'text'.")
+        case "json_schema":
+            said = (
+                "'response_format.type' Invalid value: 'json_schema'. Supported values are: 'json_object' and 'text'."
+            )
+            return _parameter(said)
+        case "media":
+            return _parameter(sentences.CONTENT_STRING)
+        case "thinking":
+            said = f"The model {fault.model[:QUOTED_CHARS_MAX]} does not support enable_thinking."
+            return _gateway("InvalidParameter.NotSupportEnableThinking", said)
+        case "search":
+            return _parameter("This model does not support enable_search.")

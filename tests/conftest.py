@@ -1,0 +1,33 @@
+"""What many tests want: the two real models, fetched into the user's own cache once a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from segue.catalogue.pull import pull
+from segue.catalogue.read import read_catalogue
+from segue.catalogue.shelf import Shelf
+from segue.config_read import load
+
+settings.register_profile("shared", deadline=None)  # a busy machine is no mistake in the code
+settings.load_profile("shared")
+
+
+def _model(name: str) -> Path:
+    """The file of a model of the catalogue.  `SEGUE_MODELS_DIR` names another folder."""
+    return pull(read_catalogue().entry(name), Shelf(load().models.dir))
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """The model that is served when nothing is said (1.1 GB)."""
+    return _model("qwen2.5-coder-1.5b-instruct")
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """A real model that is quick to load (98 MB, English)."""
+    return _model("smollm2-135m-instruct")

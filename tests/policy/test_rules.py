@@ -1,0 +1,104 @@
+"""The table of rules, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.core.errors import Fault, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
+from segue.core.generation import Ability
+from segue.core.request import Format, Message, Request, Tool, ToolChoice
+from segue.policy import rules
+from tests.prompt.templates import LLAMA_TOKENS, card
+from tests.requests import request, said, user
+
+TOOL = Tool("f", "", {})
+EVERYTHING: frozenset[Ability] = frozenset({"partial", "tools", "json", "thinking", "vision", "score"})
+
+# rule, a request that breaks it, the abilities with which it does, the fault, its facts
+BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, ...]]] = [
+    ("somebody has said something", request(), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
+    ("somebody has said something", request(prefix="x"), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
+    (
+        "a prefix and thinking exclude each other",
+        request(user("a"), prefix="", thinking=True),
+        EVERYTHING,
+        PartialWithThinking,
+        (),
+    ),
+    (
+        "a prefix needs a model that can continue one",
+        request(user("a"), prefix="x"),
+        EVERYTHING - {"partial"},
+        LastRoleInvalid,
+        (),
+    ),
+    (
+        "without a prefix, the last message is somebody else's",
+        request(user("a"), said("b")),
+        EVERYTHING,
+        LastRoleInvalid,
+        (),
+    ),
+    (
+        "without a prefix, the last message is somebody else's",
+        request(user("a"), Message("system", "b")),
+        EVERYTHING,
+        LastRoleInvalid,
+        (),
+    ),
+    (
+        "tools need a model that can call them",
+        request(user("a"), tools=(TOOL,)),
+        EVERYTHING - {"tools"},
+        NotSupported,
+        ("tools", "m"),
+    ),
+    (
+        "JSON mode needs a model that has it",
+        request(user("a"), format=Format("json_object")),
+        EVERYTHING - {"json"},
+        NotSupported,
+        ("json_object", "m"),
+    ),
+    (
+        "a schema needs a model that keeps to it",
+        request(user("a"), format=Format("json_schema", schema={})),
+        EVERYTHING - {"json"},
+        NotSupported,
+        ("json_schema", "m"),
+    ),
+]
+
+NOTHING: frozenset[Ability] = frozenset()
+KEPT: list[tuple[Request, frozenset[Ability]]] = [
+    (request(user("a")), NOTHING),
+    (request(user("a"), prefix="x"), frozenset({"partial"})),
+    (request(user("a"), prefix="x", thinking=False), EVERYTHING),
+    (request(user("a"), said("b"), prefix="x"), EVERYTHING),
+    (request(user("a"), thinking=True), NOTHING),
+    (request(user("a"), tools=(TOOL,), tool_choice=ToolChoice("none")), NOTHING),
+    (request(user("a"), tool_choice=ToolChoice("required")), NOTHING),
+    (request(user("a"), tools=(TOOL,), format=Format("json_object"), prefix="x"), EVERYTHING),
+    (request(user("a"), format=Format("text")), NOTHING),
+    (request(user("a"), Message("tool", "b")), NOTHING),
+]
+
+
+@pytest.mark.parametrize(("name", "sent", "abilities", "fault", "facts"), BROKEN)
+def test_broken(
+    name: str, sent: Request, abilities: frozenset[Ability], fault: type[Fault], facts: tuple[object, ...]
+) -> None:
+    made = card("m", "", LLAMA_TOKENS, abilities=abilities)
+    assert next(rule.name for rule in rules.RULES if rule.breaks(sent, made)) == name
+    with pytest.raises(fault) as raised:
+        rules.check(sent, made)
+    assert raised.value.args == facts
+
+
+@pytest.mark.parametrize(("sent", "abilities"), KEPT)
+def test_kept(sent: Request, abilities: frozenset[Ability]) -> None:
+    rules.check(sent, card("m", "", LLAMA_TOKENS, abilities=abilities))
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.name for rule in rules.RULES} == {name for name, *_ in BROKEN}

@@ -1,0 +1,295 @@
+"""The command line, from the words to the exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from segue import __version__
+from segue.__main__ import main
+from segue.policy.keys import KeyFile
+
+OUTPUT = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without settings, keys or models."""
+    for name in [name for name in os.environ if name.startswith(("SEGUE_", "DASHSCOPE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SEGUE_AUTH_KEYS_FILE", str(tmp_path / "keys.json"))
+    monkeypatch.setenv("SEGUE_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_version(capsys: OUTPUT) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"segue {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["serve", "--nope"], "--nope"),
+        (["serve", "--port", "many"], "--port"),
+        (["nothing"], "nothing"),
+        (["serve", "--port", "99999", "--log-level", "loud"], "99999 is above 65535"),
+        (["serve", "--model", "nothing"], "nothing is not in the catalogue"),
+        (["serve", "--config", "missing.toml"], "there is no such file"),
+        (["models", "pull", "nothing"], "nothing is not in the catalogue"),
+        (["complete", "x", "-f", "y"], "not both"),
+        (["complete", "x", "--temperature", "2"], "temperature"),
+    ],
+)
+def test_wrong_words_and_settings(capsys: OUTPUT, words: list[str], told: str) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert told in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_all_wrong_settings_are_shown(capsys: OUTPUT, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_SERVER_PORT", "x")
+    monkeypatch.setenv("SEGUE_ENGINE_SLOTS", "0")
+    assert main(["models", "list"]) == 2
+    assert capsys.readouterr().err.count("error: ") == 2
+
+
+def test_keys(capsys: OUTPUT, home: Path) -> None:
+    assert main(["key", "new", "laptop"]) == 0
+    shown = capsys.readouterr()
+    assert re.fullmatch(r"sk-[0-9a-f]{48}\n", shown.out)
+    (record,) = KeyFile(home / "keys.json").records()
+    assert main(["key", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert record.id in listed
+    assert "laptop" in listed
+    assert shown.out.strip() not in listed
+    assert main(["key", "rm", record.id]) == 0
+    assert main(["key", "rm", record.id]) == 1
+    assert "there is no key" in capsys.readouterr().err
+
+
+def test_a_key_file_that_is_broken(capsys: OUTPUT, home: Path) -> None:
+    (home / "keys.json").write_text("{")
+    assert main(["key", "list"]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_models(capsys: OUTPUT, home: Path) -> None:
+    catalogue = home / "own.toml"
+    catalogue.write_text('[models.mine]\nfile = "./mine.gguf"\n')
+    (home / "segue.toml").write_text('[models]\ncatalogue = "own.toml"\n')
+    (home / "mine.gguf").write_bytes(b"x")
+    assert main(["models", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert re.search(r"\byes\b", lines["mine"])
+    assert re.search(r"1,117 MB +no +\d\d", lines["qwen2.5-coder-1.5b-instruct"])
+    assert main(["models", "pull", "mine", "segue-scripted"]) == 0
+    assert main(["models", "rm", "mine"]) == 1
+    assert (home / "mine.gguf").exists()
+    (home / "mine.gguf").unlink()
+    assert main(["models", "pull", "mine"]) == 1
+    assert "Put the file there" in capsys.readouterr().err
+
+
+def test_doctor(capsys: OUTPUT, home: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (home / "segue.toml").write_text(f"[server]\nport = {port}\n")
+    assert main(["doctor", "--quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    states = {line.split()[1]: line.split()[0] for line in lines}
+    assert states.keys() == {"python", "openmp", "library", "disk", "memory", "model", "port", "key"}
+    assert states["model"] == "warn"
+    assert states["port"] == states["key"] == "ok"
+
+
+def test_doctor_finds_what_is_wrong(capsys: OUTPUT, home: Path) -> None:
+    (home / "models").mkdir()
+    (home / "models" / "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf").write_bytes(b"short")
+    (home / "keys.json").write_text("{")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (home / "segue.toml").write_text(f"[server]\nport = {taken.getsockname()[1]}\n")
+        assert main(["doctor"]) == 1
+    shown = capsys.readouterr()
+    assert re.search(r"fail +model .*5 bytes", shown.out)
+    assert re.search(r"warn +port ", shown.out)
+    assert re.search(r"fail +key ", shown.out)
+    assert "error: something must be mended" in shown.err
+
+
+def test_complete_asks_for_a_text(capsys: OUTPUT, home: Path) -> None:
+    assert main(["complete", "-f", "missing.txt"]) == 1
+    (home / "latin.txt").write_bytes(b"caf\xe9")
+    assert main(["complete", "-f", "latin.txt"]) == 1
+    told = capsys.readouterr().err
+    assert "missing.txt" in told
+    assert "not UTF-8" in told
+
+
+def test_a_port_that_is_taken(capsys: OUTPUT) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", "--model", "segue-scripted", "--port", str(taken.getsockname()[1])]) == 1
+    assert "another program listens there" in capsys.readouterr().err
+
+
+def test_a_missing_file_that_may_not_be_fetched(capsys: OUTPUT, home: Path) -> None:
+    assert main(["serve", "--no-pull", "--port", "0"]) == 1
+    assert "segue models pull qwen2.5-coder-1.5b-instruct" in capsys.readouterr().err
+    assert not (home / "keys.json").exists()
+
+
+def segue(*words: str, **env: str) -> subprocess.Popen[str]:
+    """The command in a process of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "segue", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **env},
+    )
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """Standard output up to the line that has `word`."""
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if word in line:
+            return seen
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server with the scripted engine, and what it said when it was ready."""
+    with segue("serve", "--model", "segue-scripted", "--port", "0") as process:
+        try:
+            yield process, until(process, "Stop: Ctrl-C")
+        finally:
+            process.kill()
+
+
+def test_serve_from_first_start_to_stop(server: tuple[subprocess.Popen[str], str], home: Path) -> None:
+    process, banner = server
+    base = re.findall(r"http://127\.0\.0\.1:\d+", banner)[0]
+    (secret,) = set(re.findall(r"sk-[0-9a-f]{48}", banner))
+    assert httpx.get(f"{base}/healthz").text == "ok\n"
+    assert httpx.get(f"{base}/readyz").status_code == 200
+    assert "server" not in httpx.get(f"{base}/readyz").headers
+
+    shell = banner[banner.index("    curl ") : banner.index("OpenAI clients")]
+    answer = json.loads(subprocess.run(["bash", "-c", shell], capture_output=True, check=True).stdout)
+    assert answer["model"] == "qwen-plus"
+    assert answer["choices"][0]["message"]["content"] == "Write a Python function that adds two numbers."
+
+    with segue("complete", "-", "--url", base, "--key", secret, "--prompt", "Say ä.") as client:
+        written, told = client.communicate("Say ", timeout=20)
+    assert (client.returncode, written, told) == (0, "ä.", "")
+    with segue("complete", "Say ", "--echo", "--url", base, "--prompt", "Say it.", DASHSCOPE_API_KEY=secret) as client:
+        assert client.communicate(timeout=20) == ("Say it.", "")
+    with segue("complete", "x", "--url", base, "--key", "sk-wrong") as client:
+        assert "answers 401" in client.communicate(timeout=20)[1]
+    assert client.returncode == 1
+
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert log.count("answered") == 3
+    assert secret not in log
+    assert "adds two numbers" not in log
+    assert secret not in (home / "keys.json").read_text()
+
+
+def test_the_key_is_shown_once_and_still_opens(server: tuple[subprocess.Popen[str], str]) -> None:
+    process, banner = server
+    secret = re.findall(r"sk-[0-9a-f]{48}", banner)[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 0
+    with segue("serve", "--model", "segue-scripted", "--port", "0", "--log-format", "json") as again:
+        second = until(again, "Stop: Ctrl-C")
+        assert "sk-" not in second
+        base = re.findall(r"http://127\.0\.0\.1:\d+", second)[0]
+        headers = {"Authorization": f"Bearer {secret}"}
+        body = {"model": "qwen-max", "messages": [{"role": "user", "content": "hi"}]}
+        url = f"{base}/compatible-mode/v1/chat/completions"
+        answer = httpx.post(url, json=body, headers=headers)
+        assert answer.status_code == 200
+        again.send_signal(signal.SIGTERM)
+        _, log = again.communicate(timeout=10)
+    entry = json.loads(log.splitlines()[-1])
+    assert entry["message"] == "answered"
+    assert entry["request_id"] == answer.headers["x-request-id"]
+    assert entry["outcome"] == "finished"
+
+
+def test_a_stream_may_end_when_the_server_is_told_to_stop(home: Path) -> None:
+    """The scripted engine is too quick to be caught; a request that is still being read is not."""
+    with segue("serve", "--model", "segue-scripted", "--port", "0", SEGUE_API_KEY="sk-known") as process:
+        banner = until(process, "Stop: Ctrl-C")
+        port = int(re.findall(r"http://127\.0\.0\.1:(\d+)", banner)[0])
+        assert "sk-known" not in banner
+        assert not (home / "keys.json").exists()
+        body = json.dumps(
+            {"model": "qwen-plus", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+        ).encode()
+        head = (
+            "POST /compatible-mode/v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-known\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+            line.sendall(head.encode() + body[:10])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            line.sendall(body[10:])
+            answer = b""
+            while block := line.recv(65536):
+                answer += block
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"[DONE]" in answer
+        assert process.wait(timeout=10) == 0
+
+
+def test_an_engine_that_never_starts_ends_the_server(home: Path) -> None:
+    (home / "own.toml").write_text('[models.mine]\nfile = "./mine.gguf"\n')
+    (home / "mine.gguf").write_bytes(b"this is no model")
+    with segue("serve", "--model", "mine", "--port", "0", SEGUE_MODELS_CATALOGUE="own.toml") as process:
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "error: the engine failed" in told
+    assert "Traceback" not in told
+
+
+def test_complete_with_the_engine_of_its_own(small_model: Path, home: Path) -> None:
+    """Nothing but the continuation is on standard output, and it goes on in the middle of a line."""
+    (home / "text.txt").write_text("One, two, three, four, five, six,", encoding="utf-8")
+    words = ("complete", "-f", "text.txt", "--prompt", "Count.", "--model", "smollm2-135m-instruct")
+    wishes = ("--temperature", "0", "--max-tokens", "8")
+    with segue(*words, *wishes, SEGUE_MODELS_DIR=str(small_model.parent), SEGUE_ENGINE_KV_TOKENS="1024") as process:
+        written, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert written.startswith(" seven, eight,")

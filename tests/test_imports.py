@@ -1,0 +1,101 @@
+"""The import law: who may know whom.  Read from the source, so that it holds for files no test imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import segue
+
+ROOT = Path(segue.__file__).parent
+STAGES = frozenset({"catalogue", "engine", "files", "output", "policy", "prompt", "store", "wire"})
+COMPOSERS = frozenset({"__main__", "app", "cli"})  # build and start everything; nobody else imports them
+OTHERS = {
+    "core": frozenset[str](),
+    "pipeline": frozenset({"core"}) | STAGES - {"wire"},
+    "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
+    "config_read": frozenset({"core", "config"}),  # fills the tree
+}
+
+
+def allowed(part: str) -> frozenset[str] | None:
+    """What a part may import of ours, itself aside; None: everything."""
+    if part in COMPOSERS:
+        return None
+    return OTHERS.get(part, frozenset({"core"}))
+
+
+def part_of(module: str) -> str:
+    """The folder or file right below `segue`; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module of ours that a file imports, also inside functions."""
+    package = ("segue", *path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            stem = ".".join(filter(None, (base, node.module)))
+            names = [f"{stem}.{alias.name}" for alias in node.names] if stem == "segue" else [stem]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] == "segue")
+
+
+def breaches(path: Path) -> list[str]:
+    own = path.relative_to(ROOT).with_suffix("").parts[0]
+    may = allowed(own)
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for line, name in imported(path)
+        if may is not None and part_of(name) not in may | {own, "", "__version__"}
+    ]
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_import_law(path: Path) -> None:
+    assert breaches(path) == []
+
+
+def test_core_needs_the_standard_library_only() -> None:
+    import sys
+
+    for path in sorted((ROOT / "core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                for name in names:
+                    assert name.split(".")[0] in {*sys.stdlib_module_names, "segue"}, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "broken"),
+    [
+        ("core/x.py", "import segue.prompt", True),
+        ("core/x.py", "from segue.core.request import Request", False),
+        ("wire/x.py", "from segue.output import stops", True),
+        ("wire/openai/x.py", "from .. import fields", False),
+        ("wire/openai/x.py", "from ...prompt import budget", True),
+        ("engine/x.py", "def f():\n    from segue import app", True),
+        ("pipeline.py", "from segue.prompt import budget", False),
+        ("pipeline.py", "import segue.wire.http", True),
+        ("app.py", "import segue.wire.http, segue.pipeline", False),
+        ("config.py", "from segue.catalogue import table", True),
+        ("policy/x.py", "from segue import __version__", False),
+    ],
+)
+def test_the_law_bites(place: str, line: str, broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_imports.ROOT", tmp_path)
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line, encoding="utf-8")
+    assert bool(breaches(path)) is broken

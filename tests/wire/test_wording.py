@@ -1,0 +1,303 @@
+"""Every Fault has its words in both protocols, and the literal ones are the literal ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.core import errors
+from segue.core.errors import Fault
+from segue.wire.wording import INTERNAL, PREFIX, compat, native
+
+ROLE = (
+    'Role must be in ["user", "assistant", "system", "function", "plugin", "tool"] '
+    'and the role in last message must be in ["user", "function", "tool"]'
+)
+
+
+def leaves(kind: type[Fault]) -> set[type[Fault]]:
+    subs = kind.__subclasses__()
+    return {kind} if not subs else set().union(*map(leaves, subs))
+
+
+# fault, native (status, code, sentence), compat (status, code, type, param, sentence)
+Row = tuple[Fault, tuple[int, str, str], tuple[int, str, str, str | None, str]]
+
+
+def algo(fault: Fault, sentence: str) -> Row:
+    """A row of the model's layer: the same sentence, prefixed, in both protocols."""
+    said = PREFIX + sentence
+    return (
+        fault,
+        (400, "InvalidParameter", said),
+        (400, "invalid_parameter_error", "invalid_request_error", None, said),
+    )
+
+
+BODY = "Required body invalid, please check the request body format."
+REQ = "invalid_request_error"
+KEY = "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
+ASYNC = "Current user api does not support asynchronous calls."
+
+ROWS: list[Row] = [
+    (
+        errors.BodyInvalid("secret detail"),
+        (400, "InvalidParameter", BODY),
+        (400, "invalid_parameter_error", REQ, None, BODY),
+    ),
+    (
+        errors.FieldMissing("model"),
+        (400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.'),
+        (400, "missing_required_parameter", REQ, "model", "you must provide a model parameter."),
+    ),
+    (
+        errors.FieldMissing("input"),
+        (400, "BadRequest.EmptyInput", "Required input parameter missing from request."),
+        (400, "invalid_parameter_error", REQ, None, PREFIX + "Field required: input"),
+    ),
+    (
+        errors.FieldMissing("messages"),
+        (400, "InvalidParameter", PREFIX + "Field required: messages"),
+        (400, "missing_required_parameter", REQ, "messages", "you must provide a messages parameter"),
+    ),
+    algo(errors.FieldMissing("messages.0.content"), "The content field is a required field."),
+    algo(
+        errors.FieldMissing("tools.0.function"),
+        "'function' is a required property, expected an object - 'tools.0'",
+    ),
+    (
+        errors.FieldWrong("input", "object"),
+        (400, "BadRequest.IllegalInput", "The input parameter requires json format."),
+        (400, "invalid_parameter_error", REQ, None, PREFIX + "Input should be a valid dictionary: input"),
+    ),
+    (
+        errors.FieldWrong("temperature", "number"),
+        (400, "InvalidParameter", PREFIX + "Input should be a valid number: temperature"),
+        (400, "invalid_value", REQ, "temperature", "'temperature' must be Float"),
+    ),
+    (
+        errors.FieldWrong("seed", "integer", "fraction"),
+        (
+            400,
+            "InvalidParameter",
+            PREFIX + "Input should be a valid integer, got a number with a fractional part: seed",
+        ),
+        (400, "invalid_value", REQ, "seed", "'seed' must be Integer"),
+    ),
+    algo(
+        errors.FieldWrong("input.messages.1.partial", "boolean"),
+        "Input should be a valid boolean, unable to interpret input: input.messages.1.partial",
+    ),
+    algo(
+        errors.FieldWrong("messages.0", "message"),
+        "Input should be a valid dictionary or instance of GPT3Message: messages.0",
+    ),
+    algo(
+        errors.FieldWrong("tool_choice", "value", "choice", "x"),
+        'tool_choice is one of the strings that should be ["none", "auto"]',
+    ),
+    algo(
+        errors.FieldWrong("tool_choice", "object"),
+        "Input should be a valid string: parameters.tool_choice.str & "
+        "Field required: parameters.tool_choice.ToolChoice.function",
+    ),
+    algo(
+        errors.FieldWrong("parameters.response_format", "object", value="str"),
+        "Unknown format of response_format, response_format should be a dict, includes 'type' and an optional key "
+        "'json_schema'. The response_format type from user is str.",
+    ),
+    algo(
+        errors.FieldWrong("response_format.type", "value", "choice", "xml"),
+        "'response_format.type' Invalid value: 'xml'. Supported values are: 'json_object' and 'text'.",
+    ),
+    algo(
+        errors.FieldWrong("response_format.json_schema", "value", "choice", "json_object"),
+        "Unknown parameter: 'response_format.json_schema'. 'response_format.json_schema' cannot be provided when "
+        "'response_format.type' is 'json_object'.",
+    ),
+    algo(
+        errors.FieldWrong("tools.0.function.name", "value", "choice", "search"),
+        "Tool names are not allowed to be [search]",
+    ),
+    algo(
+        errors.FieldWrong("parameters.tools", "value", "choice", "text", ("message",)),
+        "When 'tools' are provided, 'result_format' must be 'message'.",
+    ),
+    algo(
+        errors.FieldWrong("parameters.result_format", "value", "choice", "x", ("text", "message")),
+        "Input should be 'text' or 'message': parameters.result_format",
+    ),
+    algo(errors.OutOfRange("temperature", 2), "Temperature should be in [0.0, 2.0)"),
+    algo(errors.OutOfRange("top_p", 0), "Range of top_p should be (0.0, 1.0]"),
+    algo(errors.OutOfRange("top_k", -1), "Parameter top_k be greater than or equal to 0"),
+    algo(errors.OutOfRange("repetition_penalty", 0), "Repetition_penalty should be greater than 0.0"),
+    algo(errors.OutOfRange("presence_penalty", 3), "Presence_penalty should be in [-2.0, 2.0]"),
+    algo(errors.OutOfRange("frequency_penalty", 3), "Frequency_penalty should be in [-2.0, 2.0]"),
+    algo(errors.OutOfRange("n", 5, 4), "Range of n should be [1, 4]"),
+    algo(errors.OutOfRange("top_logprobs", 6), "Range of top_logprobs should be [0, 5]"),
+    algo(errors.OutOfRange("max_tokens", 0, 8192), "Range of max_tokens should be [1, 8192]"),
+    algo(
+        errors.OutOfRange("thinking_budget", 0, 99),
+        "The thinking_budget parameter must be a positive integer and not greater than 99",
+    ),
+    (
+        errors.OutOfRange("seed", -1),
+        (400, "InvalidParameter", PREFIX + "Range of seed should be [0, 9223372036854775807]"),
+        (400, "invalid_value", REQ, "seed", "-1 is lesser than the minimum of 0 - 'seed'"),
+    ),
+    algo(errors.OutOfRange("seed", 2**63), "Range of seed should be [0, 9223372036854775807]"),
+    algo(
+        errors.StopInvalid(mixed=True),
+        'The "stop" parameter must be of type "str", "list[str]", "list[int]", or "list[list[int]]", '
+        "and all elements within the list must be of the same type.",
+    ),
+    algo(
+        errors.StopInvalid(mixed=False),
+        "Input should be a valid list: parameters.stop.list[any] & Input should be a valid string: parameters.stop.str",
+    ),
+    (
+        errors.MessagesInvalid("empty"),
+        (400, "InvalidParameter", PREFIX + ROLE),
+        (400, "invalid_value", REQ, "messages", "[] is too short - 'messages'"),
+    ),
+    (
+        errors.MessagesInvalid("role", 0, "developer"),
+        (400, "InvalidParameter", PREFIX + ROLE),
+        (
+            400,
+            "invalid_value",
+            REQ,
+            "messages",
+            "developer is not one of ['system', 'assistant', 'user', 'tool', 'function'] - 'messages.['0].role'",
+        ),
+    ),
+    algo(
+        errors.MessagesInvalid("prompt_and_messages"),
+        'Only one of the parameters "prompt" and "messages" can be present',
+    ),
+    algo(
+        errors.MessagesInvalid("neither_prompt_nor_messages"),
+        'Either "prompt" or "messages" must exist and cannot both be none',
+    ),
+    algo(errors.MessagesInvalid("no_user"), "The input messages do not contain elements with the role of user"),
+    algo(errors.MessagesInvalid("content_type"), "input content must be a string."),
+    algo(
+        errors.MessagesInvalid("tool_without_call"),
+        'messages with role "tool" must be a response to a preceeding message with "tool_calls".',
+    ),
+    algo(
+        errors.MessagesInvalid("call_without_arguments"),
+        "If tool_calls are present in the message, function.arguments must be defined.",
+    ),
+    algo(errors.MessagesInvalid("template", value="no"), "An error during model pre-process. no"),
+    algo(errors.LastRoleInvalid(), ROLE),
+    algo(errors.PartialWithThinking(), "Partial mode is not supported when enable_thinking is true"),
+    algo(errors.NotSupported("tools"), "The tool call is not supported."),
+    algo(errors.NotSupported("media"), "input content must be a string."),
+    algo(errors.NotSupported("search"), "This model does not support enable_search."),
+    algo(
+        errors.NotSupported("json_schema"),
+        "'response_format.type' Invalid value: 'json_schema'. Supported values are: 'json_object' and 'text'.",
+    ),
+    algo(
+        errors.NotSupported("json_object"),
+        "'response_format.type' Invalid value: 'json_object'. Supported values are: 'text'.",
+    ),
+    (
+        errors.NotSupported("thinking", "m"),
+        (400, "InvalidParameter.NotSupportEnableThinking", "The model m does not support enable_thinking."),
+        (
+            400,
+            "InvalidParameter.NotSupportEnableThinking",
+            "InvalidParameter.NotSupportEnableThinking",
+            None,
+            "The model m does not support enable_thinking.",
+        ),
+    ),
+    algo(errors.PromptTooLong(9, 8), "Range of input length should be [1, 8]"),
+    (
+        errors.TooLarge("body", 1),
+        (400, "BadRequest.TooLarge", "Payload Too Large."),
+        (400, "BadRequest.TooLarge", "BadRequest.TooLarge", None, "Payload Too Large."),
+    ),
+    algo(errors.TooLarge("stop", 64), "Range of stop length should be [1, 64]"),
+    (
+        errors.MethodNotAllowed("GET"),
+        (405, "InvalidParameter", "Request method 'GET' is not supported."),
+        (405, "invalid_parameter_error", REQ, None, "Request method 'GET' is not supported."),
+    ),
+    (errors.PathUnknown(), (404, "NotFound", "Not found!"), (404, "NotFound", "NotFound", None, "Not found!")),
+    (
+        errors.KeyInvalid(),
+        (401, "InvalidApiKey", "Invalid API-key provided."),
+        (401, "invalid_api_key", REQ, None, KEY),
+    ),
+    (errors.AsyncDenied(), (403, "AccessDenied", ASYNC), (403, "access_denied", "access_denied", None, ASYNC)),
+    (
+        errors.ModelUnknown("x"),
+        (404, "ModelNotFound", "The model x does not exist."),
+        (404, "model_not_found", REQ, None, "The model `x` does not exist or you do not have access to it."),
+    ),
+    (
+        errors.QueueFull(),
+        (429, "Throttling", "Too many requests in route. Please try again later."),
+        (429, "limit_requests", "limit_requests", None, "You exceeded your current requests list."),
+    ),
+    (
+        errors.EngineLost(),
+        (503, "ModelUnavailable", "Model is unavailable, please try again later."),
+        (503, "ModelUnavailable", "ModelUnavailable", None, "Model is unavailable, please try again later."),
+    ),
+    (
+        errors.TimedOut(),
+        (500, "RequestTimeOut", "Request timed out, please try again later."),
+        (500, "RequestTimeOut", "RequestTimeOut", None, "Request timed out, please try again later."),
+    ),
+    (
+        errors.EngineFailed("secret detail"),
+        (500, "InternalError", INTERNAL),
+        (500, "internal_error", "internal_error", None, INTERNAL),
+    ),
+    (
+        errors.Internal(),
+        (500, "InternalError", INTERNAL),
+        (500, "internal_error", "internal_error", None, INTERNAL),
+    ),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: repr(row[0])[:60])
+def test_words(row: Row) -> None:
+    fault, said_natively, said_compatibly = row
+    said = native(fault)
+    assert (said.status, said.code, said.sentence) == said_natively
+    said = compat(fault)
+    assert (said.status, said.code, said.type, said.param, said.sentence) == said_compatibly
+
+
+def test_every_fault_has_a_row() -> None:
+    assert {type(fault) for fault, _, _ in ROWS} == leaves(Fault)
+
+
+def test_no_detail_for_the_log_gets_out() -> None:
+    for fault, _, _ in ROWS:
+        assert "secret" not in native(fault).sentence + compat(fault).sentence
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        errors.ModelUnknown("x" * 10**6),
+        errors.MethodNotAllowed("X" * 10**6),
+        errors.OutOfRange("seed", -(10**4000)),
+        errors.FieldWrong("tools.0.type", "value", "choice", "x" * 10**6, ("function",)),
+        errors.MessagesInvalid("template", value="x" * 10**6),
+    ],
+)
+def test_what_the_caller_sent_is_quoted_briefly(fault: Fault) -> None:
+    assert len(native(fault).sentence) < 500
+    assert len(compat(fault).sentence) < 500
+
+
+def test_busy_says_when_to_come_back() -> None:
+    assert native(errors.QueueFull()).retry_after_s == compat(errors.QueueFull()).retry_after_s == 1
+    assert native(errors.EngineLost()).retry_after_s == 1
