@@ -96,7 +96,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
             allow_origins=settings.server.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id"],
+            expose_headers=["x-request-id", "x-segue-model", "x-segue-ignored"],
         )
     return app
 
@@ -175,7 +175,9 @@ def _embedded(entry: Entry, settings: Settings) -> Engine:
             queue=engine.queue,
             kv_tokens=engine.kv_tokens,
             step_target_ms=engine.step_target_ms,
-            deterministic_slots=engine.deterministic_slots,
+            remembered=engine.remembered_max,
+            prompt_piece_tokens=engine.prompt_piece_tokens,
+            stall_timeout_s=engine.stall_s,
             startup_timeout_s=engine.startup_s,
             restart_wait_s=engine.restart_wait_s,
         )

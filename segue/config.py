@@ -103,9 +103,11 @@ class Engine:
     """The embedded engine; one process a model."""
 
     threads: int = _setting(0, "Threads that compute; 0 is one a processor core.", low=0, high=1024)
-    slots: int = _setting(16, "Answers computed at a time.", low=1, high=256)
+    slots: int = _setting(16, "Answers computed at a time.", low=1, high=128)
     queue: int = _setting(256, "Answers that may wait for a slot; further ones are answered 429.", low=0, high=100_000)
     kv_tokens: int = _setting(32768, "Tokens of context kept in memory, over all answers.", low=256)
+    remembered_max: int = _setting(63, "Finished answers kept in the context memory for reuse.", low=1, high=120)
+    prompt_piece_tokens: int = _setting(256, "Most prompt tokens read in one batch step.", low=32, high=2048)
     step_target_ms: int = _setting(
         400,
         "How long a batch step may take while answers run: a long prompt is read in pieces that fit.",
@@ -113,8 +115,8 @@ class Engine:
         high=60_000,
     )
     deterministic: bool = _setting(False, "The same request gives the same bytes, whatever else runs; slower.")
-    deterministic_slots: int = _setting(1, "Deterministic answers computed at a time.", low=1, high=256)
     startup_s: float = _setting(120.0, "Longest wait for an engine to load its model.", low=1)
+    stall_s: float = _setting(120.0, "An engine silent this long over a step is started again.", low=5)
     restart_wait_s: float = _setting(30.0, "How long a request waits for an engine that starts again.", low=0)
 
 

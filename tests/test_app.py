@@ -128,7 +128,7 @@ async def test_web_pages_may_call_only_from_named_origins() -> None:
             "access-control-allow-origin"
         ] == "https://a.example"
         answer = await client.post(CHAT, json=ASK, headers=headers)
-        assert answer.headers["access-control-expose-headers"] == "x-request-id"
+        assert answer.headers["access-control-expose-headers"] == "x-request-id, x-segue-model, x-segue-ignored"
     async with running(build(settings())) as client:
         assert "access-control-allow-origin" not in (await client.options(CHAT, headers=headers)).headers
 

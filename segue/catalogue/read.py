@@ -23,7 +23,7 @@ from segue.core.generation import Ability, Decoding
 
 EngineKind = Literal["llama", "scripted"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_ABILITIES = ("partial", "tools", "json", "thinking", "vision", "score")
+_ABILITIES = ("partial",)  # what the program can do; an ability declared and not kept would be a lie
 
 
 @dataclass(frozen=True, slots=True)

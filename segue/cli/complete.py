@@ -6,6 +6,7 @@ import asyncio
 import sys
 import uuid
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -82,6 +83,7 @@ def _write(text: str) -> None:
 
 async def _here(request: Request, settings: Settings) -> str:
     """Run the engine in a process of our own.  Returns why the answer ended; raises Fault."""
+    settings = replace(settings, models=replace(settings.models, also=()))  # one answer needs one engine
     names = names_of(settings)
     fetched(names.entries[:1], settings)
     house = house_of(settings, names)

@@ -57,13 +57,12 @@ def serve(
     entries = names_of(settings).entries
     with _bound(settings.server) as listening:
         _files(settings, entries)
-        secret = _first_key(settings)
         write_log(settings.log.level, settings.log.format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _signals_spent():
-            runner.run(_serve(settings, listening, secret))
+            runner.run(_serve(settings, listening))
 
 
-async def _serve(settings: Settings, listening: socket.socket, secret: str) -> None:
+async def _serve(settings: Settings, listening: socket.socket) -> None:
     """Listen until a signal ends it.  Raises EngineFailed when the engine never starts."""
     app = build(settings)
     server = uvicorn.Server(
@@ -92,7 +91,8 @@ async def _serve(settings: Settings, listening: socket.socket, secret: str) -> N
             failure.append(fault)
             server.should_exit = True
             return
-        _banner(settings, listening.getsockname()[1], secret)
+        # Made only now, when it will be shown: a start that fails must not spend the first key.
+        _banner(settings, listening.getsockname()[1], _first_key(settings))
 
     greeting = asyncio.create_task(greet())
     await server.serve(sockets=[listening])

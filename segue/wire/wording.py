@@ -195,13 +195,8 @@ def _not_supported(fault: NotSupported) -> Wording:
     match fault.feature:
         case "tools":
             return _parameter("The tool call is not supported.")
-        case "json_object":  # choice: the sentence for a wrong type, with what is left
-            return _parameter("'response_format.type' Invalid value: 'json_object'. Supported values are: 'text'.")
-        case "json_schema":
-            said = (
-                "'response_format.type' Invalid value: 'json_schema'. Supported values are: 'json_object' and 'text'."
-            )
-            return _parameter(said)
+        case "json_object" | "json_schema":  # choice: the sentence for a wrong type, with what is left
+            return _parameter(f"'response_format.type' Invalid value: '{fault.feature}'. Supported values are: 'text'.")
         case "media":
             return _parameter(sentences.CONTENT_STRING)
         case "thinking":

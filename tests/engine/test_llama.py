@@ -74,7 +74,7 @@ async def hear(engine: LlamaEngine, asked: Prompt) -> Heard:
 async def idle(engine: LlamaEngine) -> None:
     """Wait until nothing runs: a cancelled strand leaves with the step under way."""
     async with asyncio.timeout(10):
-        while engine._strands:
+        while engine._strands:  # noqa: ASYNC110 - the engine has no event for it
             await asyncio.sleep(0.01)
 
 
@@ -98,7 +98,7 @@ async def test_a_longer_prompt_pays_for_what_is_new(engine: LlamaEngine) -> None
     first = await prompt(engine, STORY * 5)
     heard = await hear(engine, first)
     again = await hear(engine, first)
-    assert again.cached == len(first.ids) - 1
+    assert again.cached == len(first.ids)
     ids = [*first.ids, *heard.ids[0], *(await engine.encode([Segment(" And then?")]))]
     longer = replace(first, ids=ids, answer_at=len(ids))
     # All but the answer's last token, which was said and never read.
@@ -109,7 +109,7 @@ async def test_another_workspace_is_not_told(engine: LlamaEngine) -> None:
     asked = await prompt(engine, "Nobody else asked this before: 1729.")
     await hear(engine, asked)
     assert (await hear(engine, replace(asked, workspace="other"))).cached == 0
-    assert (await hear(engine, asked)).cached == len(asked.ids) - 1
+    assert (await hear(engine, asked)).cached == len(asked.ids)
 
 
 async def test_same_seed_same_text_and_other_seeds_differ(engine: LlamaEngine) -> None:

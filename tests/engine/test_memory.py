@@ -106,9 +106,10 @@ def test_a_running_sequence_can_be_shared() -> None:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    memory = books(cells=30)
+    memory = books(cells=35)
     for start in (0, 100, 200):
         memory.finish(filled(memory, "w", list(range(start, start + 10))))
+    filled(memory, "w", list(range(300, 305)))  # somebody else runs
     memory.best("w", np.arange(0, 10, dtype=np.int32))
     begun = memory.begin("w", np.arange(0, 12, dtype=np.int32))
     assert begun is not None
@@ -116,6 +117,47 @@ def test_the_least_recently_used_goes_first() -> None:
     assert memory.reserve(2)
     assert memory.best("w", np.arange(100, 111, dtype=np.int32))[1] == 0, "the oldest is forgotten"
     assert memory.best("w", np.arange(200, 211, dtype=np.int32))[1] == 10
+
+
+def test_alone_and_full_all_goes_but_the_head_that_is_shared() -> None:
+    """Nothing is freed from between: the shared head is moved to the front, in the old order."""
+    memory = books(cells=40)
+    for start in (0, 100, 200):
+        memory.finish(filled(memory, "w", list(range(start, start + 10))))
+    begun = memory.begin("w", np.arange(200, 220, dtype=np.int32), growth=8)
+    assert begun is not None
+    sequence, found = begun
+    assert found == 10
+    assert sequence.tokens[:10].tolist() == list(range(200, 210))
+    assert memory.free_cells == 30
+    assert memory.best("w", np.arange(0, 11, dtype=np.int32)) == (None, 0)
+
+
+def test_a_prompt_asked_again_needs_no_reading_once_its_end_is_kept() -> None:
+    memory = books()
+    ids = np.arange(20, dtype=np.int32)
+    memory.finish(filled(memory, "w", ids.tolist()))
+    assert memory.best("w", ids)[1] == 19
+    logits = np.arange(5, dtype=np.float32)
+    memory.keep_end("w", ids, logits)
+    assert memory.best("w", ids)[1] == 20
+    assert memory.best("other", ids)[1] == 0
+    kept = memory.end("w", ids)
+    assert kept is not None
+    kept[:] = 0
+    again = memory.end("w", ids)
+    assert again is not None
+    assert again.tolist() == logits.tolist()
+    assert memory.end("other", ids) is None
+
+
+def test_an_answer_said_before_is_remembered_once() -> None:
+    memory = books()
+    memory.finish(filled(memory, "w", list(range(20))))
+    free = memory.free_cells
+    memory.finish(filled(memory, "w", list(range(15))))
+    assert len(memory.sequences) == 1
+    assert memory.free_cells == free
 
 
 def test_a_longer_sequence_takes_the_place_of_its_beginning() -> None:

@@ -30,12 +30,12 @@ class ToyContext:
         """Cells in use, each counted once."""
         return len({id(cell) for row in self._held.values() for _, cell in row})
 
-    def decode(self, rows: Sequence[tuple[int, int, int, bool]]) -> None:
+    def decode(self, rows: Sequence[tuple[int, int, int, bool]], padding: int = 0) -> None:
         """Refuses what llama.cpp refuses: too many rows, gaps, no room."""
-        assert 0 < len(rows) <= self.rows_max
-        if self.used() + len(rows) > self.cells:
+        assert 0 < len(rows) + padding <= self.rows_max
+        if self.used() + len(rows) + padding > self.cells:
             raise DecodeError(1)
-        self.steps.append(len(rows))
+        self.steps.append(len(rows) + padding)
         self._out.clear()
         for index, (token, position, sequence, wanted) in enumerate(rows):
             assert 0 <= sequence < self._sequences
@@ -55,6 +55,15 @@ class ToyContext:
         assert len(self._held[source]) >= count
         self._held[target] = self._held[source][:count]
 
+    def save(self, sequence: int) -> list[int]:
+        """The tokens."""
+        return [token for token, _ in self._held[sequence]]
+
+    def load(self, sequence: int, saved: list[int]) -> None:
+        """New cells for them."""
+        assert not self._held.get(sequence)
+        self._held[sequence] = [(token, object()) for token in saved]
+
     def cut(self, sequence: int, count: int) -> None:
         """Keep `count` tokens."""
         self._held[sequence] = self._held.get(sequence, [])[:count]
@@ -68,7 +77,12 @@ def toy_logits(ids: Sequence[int]) -> FloatRow:
 
 
 def toy_strand(
-    number: int, ids: list[int], tokens: int, decoding: Decoding | None = None, workspace: str = "w", answer_at: int = -1
+    number: int,
+    ids: list[int],
+    tokens: int,
+    decoding: Decoding | None = None,
+    workspace: str = "w",
+    answer_at: int = -1,
 ) -> Strand:
     """A strand over the toy vocabulary."""
     how = decoding or Decoding(seed=number)

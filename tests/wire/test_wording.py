@@ -196,7 +196,7 @@ ROWS: list[Row] = [
     algo(errors.NotSupported("search"), "This model does not support enable_search."),
     algo(
         errors.NotSupported("json_schema"),
-        "'response_format.type' Invalid value: 'json_schema'. Supported values are: 'json_object' and 'text'.",
+        "'response_format.type' Invalid value: 'json_schema'. Supported values are: 'text'.",
     ),
     algo(
         errors.NotSupported("json_object"),

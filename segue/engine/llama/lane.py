@@ -8,8 +8,9 @@ prompts that are still being read.  Laws:
 - a strand whose prompt begins like one that is being read just now waits for that part of it;
 - no room in the cache: remembered sequences go first, then the youngest strand gives up its
   place, waits, and later goes on from its ids;
-- in a `solitary` lane every strand is decoded by itself, in pieces of fixed size counted from its
-  beginning, so that no neighbour can change the last bits of its arithmetic.
+- a `solitary` lane runs one strand at a time, in pieces of fixed size counted from its beginning,
+  and remembers nothing, so that neither neighbours nor the past can change the last bits of its
+  arithmetic, on any processor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from segue.engine.llama.context import Context, DecodeError
+from segue.engine.llama.context import Context, DecodeError, FloatRow, padding
 from segue.engine.llama.frames import Logprob, Token
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace, Plan
@@ -74,21 +75,24 @@ class Lane:
         """One step.  Returns what the strands said; empty when nothing was complete."""
         self._admit()
         said: list[Token] = []
-        for part in self._alone() if self._solitary else self._together():
-            said.extend(self._run(part))
+        for strand in [strand for strand in self.running if not strand.drawing and self._placed(strand)]:
+            end = self._memory.end(strand.workspace, strand.array()) if strand.missing == 0 else None
+            if end is not None:
+                said.append(self._draw(strand, end))
+        for plan in self._alone() if self._solitary else self._together():
+            said.extend(self._run(plan))
         return said
 
     def _alone(self) -> list[Plan]:
-        rows = self._context.rows_max
-        plans = [[(strand, min(strand.missing, rows))] for strand in self.running if self._placed(strand)]
-        return [fitting for plan in plans if (fitting := self._fit(plan))]
+        assert len(self.running) <= 1
+        placed = [strand for strand in self.running if strand.sequence is not None]
+        return [self._fit([(strand, min(strand.missing, self._context.rows_max))]) for strand in placed]
 
     def _together(self) -> list[Plan]:
-        drawing = [strand for strand in self.running if strand.missing == 1 and strand.sequence is not None]
-        reading = [strand for strand in self.running if strand.missing > 1 or strand.sequence is None]
-        plan = [(strand, 1) for strand in drawing]
-        plan += self._pieces(reading, len(drawing))
-        return self._pace.cut(self._fit(plan))
+        drawing = [(strand, 1) for strand in self.running if strand.drawing]
+        reading = [strand for strand in self.running if not strand.drawing and strand.sequence is not None]
+        plan = self._fit(drawing + self._pieces(reading, len(drawing)))
+        return [plan] if any(not strand.drawing for strand, _ in plan) else self._pace.cut(plan)
 
     def _admit(self) -> None:
         """First come, first served; whoever is next waits for room to read its whole prompt."""
@@ -99,12 +103,11 @@ class Lane:
 
     def _pieces(self, reading: list[Strand], drawing: int) -> Plan:
         """How much of which prompt goes into this step."""
-        room = self._pace.prompt_rows(drawing)
-        ready = [strand for strand in reading if self._placed(strand)]
-        if not ready:
+        if not reading:
             return []
-        ready.sort(key=lambda strand: strand.arrived)
-        eldest, others = ready[0], sorted(ready[1:], key=lambda strand: strand.missing)
+        room = self._pace.prompt_rows(drawing)
+        reading = sorted(reading, key=lambda strand: strand.arrived)
+        eldest, others = reading[0], sorted(reading[1:], key=lambda strand: strand.missing)
         share = room if not others else max(room // 2, room - sum(strand.missing for strand in others))
         plan = [(eldest, min(eldest.missing, share))]
         room -= plan[0][1]
@@ -125,12 +128,12 @@ class Lane:
         for other in self.running:
             if other is strand or other.sequence is None or other.workspace != strand.workspace:
                 continue
-            if not self._memory.divisible or other.missing <= 1:
+            if not self._memory.divisible or other.drawing:
                 continue
             common = _common(other, strand)
             if common > remembered and other.held < common:
                 return False
-        begun = self._memory.begin(strand.workspace, ids)
+        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left)
         if begun is None:
             return False
         strand.sequence, found = begun
@@ -140,7 +143,7 @@ class Lane:
 
     def _fit(self, plan: Plan) -> Plan:
         """Make room in the cache for the plan, giving up places from the youngest on if need be."""
-        while plan and not self._memory.reserve(sum(count for _, count in plan)):
+        while plan and not self._memory.reserve(_rows(plan) + _padding(plan)):
             holders = [strand for strand in self.running if strand.sequence is not None]
             youngest = max(holders, key=lambda strand: strand.arrived)
             if len(holders) == 1:
@@ -155,7 +158,7 @@ class Lane:
     def _set_aside(self, strand: Strand) -> None:
         assert strand.sequence is not None
         self._memory.forget(strand.sequence)
-        strand.sequence = None
+        strand.sequence, strand.drawing = None, False
         self.running.remove(strand)
         self.waiting.appendleft(strand)
 
@@ -174,7 +177,7 @@ class Lane:
             return []
         began = time.perf_counter()
         try:
-            self._context.decode(rows)
+            self._context.decode(rows, _padding(plan))
         except DecodeError as error:
             for strand, _ in plan:
                 self._failed(strand, str(error))
@@ -184,12 +187,18 @@ class Lane:
             assert strand.sequence is not None
             start = strand.held
             self._memory.extend(strand.sequence, np.asarray(strand.ids[start : start + count], np.int32))
-        said = [self._draw(strand, row) for strand, row in ends]
+        said: list[Token] = []
+        for strand, row in ends:
+            logits = self._context.logits(row)
+            if not strand.drawing:
+                self._memory.keep_end(strand.workspace, strand.array(), logits)
+            said.append(self._draw(strand, logits))
         self._pace.took(len(rows), time.perf_counter() - began)
         return said
 
-    def _draw(self, strand: Strand, row: int) -> Token:
-        logits = self._context.logits(row)
+    def _draw(self, strand: Strand, logits: FloatRow) -> Token:
+        """Draw the strand's next token; overwrites `logits`."""
+        strand.drawing = True
         wants = strand.logprobs >= 0
         raw = logits.copy() if wants else logits
         token = strand.sampler.draw(logits)
@@ -213,11 +222,20 @@ class Lane:
     def _leave(self, strand: Strand, remember: bool = True) -> None:
         self.running.remove(strand)
         if strand.sequence is not None:
-            if remember:
+            if remember and not self._solitary:
                 self._memory.finish(strand.sequence)
             else:
                 self._memory.forget(strand.sequence)
             strand.sequence = None
+
+
+def _rows(plan: Plan) -> int:
+    return sum(count for _, count in plan)
+
+
+def _padding(plan: Plan) -> int:
+    """Rows that make a step which reads prompts one of the common kind; none for drawing alone."""
+    return padding(_rows(plan)) if any(not strand.drawing for strand, _ in plan) else 0
 
 
 def _common(other: Strand, strand: Strand) -> int:

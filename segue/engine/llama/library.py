@@ -140,12 +140,13 @@ int32_t llama_token_to_piece(const struct llama_vocab * vocab, llama_token token
 
 int32_t llama_decode(struct llama_context * ctx, struct llama_batch batch);
 float * llama_get_logits_ith(struct llama_context * ctx, int32_t i);
-void llama_synchronize(struct llama_context * ctx);
 
-void llama_memory_clear(struct llama_memory_i * mem, bool data);
 bool llama_memory_seq_rm(struct llama_memory_i * mem, llama_seq_id seq, llama_pos p0, llama_pos p1);
 void llama_memory_seq_cp(struct llama_memory_i * mem, llama_seq_id src, llama_seq_id dst, llama_pos p0, llama_pos p1);
-llama_pos llama_memory_seq_pos_max(struct llama_memory_i * mem, llama_seq_id seq);
+
+size_t llama_state_seq_get_size(struct llama_context * ctx, llama_seq_id seq);
+size_t llama_state_seq_get_data(struct llama_context * ctx, uint8_t * dst, size_t size, llama_seq_id seq);
+size_t llama_state_seq_set_data(struct llama_context * ctx, const uint8_t * src, size_t size, llama_seq_id seq);
 """
 
 # What the pinned release answers, field by field; spread over the whole struct so that a field

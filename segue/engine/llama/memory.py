@@ -5,6 +5,12 @@ nothing (`Context.share`).  This file keeps the books: how many cells are free, 
 holds which tokens, which finished sequences are still remembered, and which of them goes first
 when room is needed (the least recently used).
 
+Exactness asks two things of it.  Attention adds up in the order of the cells, and the library takes
+the lowest free ones once there are enough holes; so while one answer runs alone nothing is freed
+from between: when room is needed then, everything goes at once, except the sequence that is about
+to be shared, which is moved to the front.  And the logits at the end of a prompt are kept, so that
+a prompt asked again is not read again in another way.
+
 Laws: a sequence is only ever matched within its own workspace, so that neither time nor
 `cached_tokens` can tell one workspace of another's prompts.  The books say exactly what the
 library holds; `Context` is only changed through here, except for `decode` itself.
@@ -12,14 +18,18 @@ library holds; `Context` is only changed through here, except for `decode` itsel
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from segue.engine.llama.context import Context
+from segue.engine.llama.context import Context, FloatRow
 
 _GROWTH = 256
+_ENDS_MAX = 32
+"""Prompt ends whose logits are kept; 0.6 MB each with a vocabulary of 150,000."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +63,7 @@ class Memory:
     _references: npt.NDArray[np.int32] = field(init=False)
     _free: list[int] = field(init=False)
     _clock: int = 0
+    _ends: OrderedDict[bytes, FloatRow] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self._numbers = list(range(self.sequences_max - 1, -1, -1))
@@ -69,37 +80,77 @@ class Memory:
         held = [sequence.cells[: sequence.held] for sequence in self.sequences if sequence.running]
         return len(np.unique(np.concatenate(held))) if held else 0
 
+    def keep_end(self, workspace: str, ids: npt.NDArray[np.int32], logits: FloatRow) -> None:
+        """These are the logits after a prompt."""
+        self._ends[_end(workspace, ids)] = logits.copy()
+        while len(self._ends) > _ENDS_MAX:
+            self._ends.popitem(last=False)
+
+    def end(self, workspace: str, ids: npt.NDArray[np.int32]) -> FloatRow | None:
+        """A copy of the logits after a prompt, when they were kept."""
+        kept = self._ends.get(_end(workspace, ids))
+        if kept is None:
+            return None
+        self._ends.move_to_end(_end(workspace, ids))
+        return kept.copy()
+
     def best(self, workspace: str, ids: npt.NDArray[np.int32]) -> tuple[Sequence | None, int]:
-        """The sequence with the longest common head, and its length.  Never all of `ids`: the
-        last token is always computed again, since its logits were not kept."""
+        """The sequence with the longest common head, and its length.  All of `ids` only where the
+        logits at its end were kept; else the last token is to be computed again."""
         found, length = None, 0
         if not self.divisible:
             return found, length
         for sequence in self.sequences:
             if sequence.workspace == workspace and (common := sequence.common(ids)) > length:
                 found, length = sequence, common
-        return found, min(length, len(ids) - 1)
+        if length == len(ids) and _end(workspace, ids) not in self._ends:
+            length -= 1
+        return found, length
 
-    def begin(self, workspace: str, ids: npt.NDArray[np.int32]) -> tuple[Sequence, int] | None:
-        """A new running sequence, with the longest remembered head already in it, and that
-        head's length.  None when every sequence number is in use by a running one."""
+    def begin(self, workspace: str, ids: npt.NDArray[np.int32], growth: int = 0) -> tuple[Sequence, int] | None:
+        """A new running sequence, with the longest remembered head already in it, and that head's
+        length.  `growth` is how long the answer may become.  None when every sequence number is
+        in use by a running one."""
         source, length = self.best(workspace, ids)
         if source is not None:
             self._touch(source)
-        if not self._numbers and not self._forget_oldest():
+        alone = not any(sequence.running for sequence in self.sequences)
+        if alone and (not self._numbers or len(self._free) < len(ids) - length + growth):
+            source = self._start_over(source, length)
+        elif not self._numbers and not self._forget_oldest():
             return None
-        if source is not None and source not in self.sequences:
+        if source is None or source not in self.sequences:
             source, length = self.best(workspace, ids)
-        sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32), running=True)
+        sequence = self._new(workspace)
         if source is not None and length:
             self.context.share(source.number, sequence.number, length)
             sequence.tokens = source.tokens[:length].copy()
             sequence.cells = source.cells[:length].copy()
             sequence.held = length
             self._references[sequence.cells] += 1
+        return sequence, length
+
+    def _new(self, workspace: str) -> Sequence:
+        sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32))
         self.sequences.append(sequence)
         self._touch(sequence)
-        return sequence, length
+        return sequence
+
+    def _start_over(self, source: Sequence | None, length: int) -> Sequence | None:
+        """Forget everything but the head that is about to be shared, and move that to the front."""
+        if source is None or not length:
+            for sequence in list(self.sequences):
+                self.forget(sequence)
+            return None
+        self.context.cut(source.number, length)
+        saved, tokens = self.context.save(source.number), source.tokens[:length].copy()
+        for sequence in list(self.sequences):
+            self.forget(sequence)
+        moved = self._new(source.workspace)
+        moved.running = False
+        self.context.load(moved.number, saved)
+        self.extend(moved, tokens)
+        return moved
 
     def reserve(self, count: int) -> bool:
         """Make at least `count` cells free by forgetting remembered sequences.  False: not possible."""
@@ -123,17 +174,21 @@ class Memory:
         sequence.held = end
 
     def finish(self, sequence: Sequence) -> None:
-        """The sequence runs no more; it is remembered until its room is needed."""
+        """The sequence runs no more; it is remembered until its room is needed, unless another
+        remembers all of it.  Others that it remembers wholly, cell by cell, go."""
         sequence.running = False
         self._touch(sequence)
-        if sequence.held == 0 or not self.divisible:
+        ids = sequence.tokens[: sequence.held]
+        peers = [
+            other
+            for other in self.sequences
+            if other is not sequence and not other.running and other.workspace == sequence.workspace
+        ]
+        if sequence.held == 0 or not self.divisible or any(other.common(ids) == sequence.held for other in peers):
             self.forget(sequence)
             return
-        ids = sequence.tokens[: sequence.held]
-        for other in list(self.sequences):
-            if other is sequence or other.running or other.workspace != sequence.workspace:
-                continue
-            if other.held <= sequence.held and other.common(ids) == other.held:
+        for other in peers:
+            if other.common(ids) == other.held and (self._references[other.cells[: other.held]] > 1).all():
                 self.forget(other)
 
     def forget(self, sequence: Sequence) -> None:
@@ -155,6 +210,13 @@ class Memory:
     def _touch(self, sequence: Sequence) -> None:
         self._clock += 1
         sequence.used_at = self._clock
+
+
+def _end(workspace: str, ids: npt.NDArray[np.int32]) -> bytes:
+    digest = hashlib.blake2b(workspace.encode(), digest_size=16)
+    digest.update(b"\0")
+    digest.update(ids.tobytes())
+    return digest.digest()
 
 
 def _grown(array: npt.NDArray[np.int32], held: int, room: int) -> npt.NDArray[np.int32]:

@@ -47,9 +47,9 @@ class Pace:
         return min(max(_PROMPT_ROWS_MIN, fitting), self._piece_rows - drawing)
 
     def cut(self, plan: Plan) -> list[Plan]:
-        """The plan in one step, or in two where that is known, or worth trying, to be quicker."""
+        """A step in which all draw, whole, or in two where that is known, or worth trying, to be quicker."""
         rows = sum(count for _, count in plan)
-        if rows != len(plan) or not 4 <= rows <= _CUT_BELOW:
+        if not 4 <= rows <= _CUT_BELOW:
             return [plan] if plan else []
         self._steps[rows] = self._steps.get(rows, 0) + 1
         at = self._best_cut(rows)

@@ -18,8 +18,8 @@ class LlamaSpec:
     `kv_tokens` is the size of the shared key-value cache; finished answers stay in it, up to
     `remembered` of them, until their room is needed.  `step_target_ms` is how long a step may
     take while others' answers run: a long prompt is read in pieces that fit it.
-    `deterministic_slots` answers run at a time in the deterministic lane, which is built at its
-    first use with a cache of its own, `context_tokens` a slot.
+    The deterministic lane runs one answer at a time; it is built at its first use, with a cache
+    of its own of `context_tokens`.
     """
 
     name: str
@@ -34,10 +34,9 @@ class LlamaSpec:
     slots: int = 16
     queue: int = 256
     kv_tokens: int = 32_768
-    remembered: int = 48
+    remembered: int = 63
     step_target_ms: int = 400
     prompt_piece_tokens: int = 256
-    deterministic_slots: int = 1
     startup_timeout_s: float = 120.0
     restart_wait_s: float = 30.0
     stall_timeout_s: float = 120.0

@@ -32,6 +32,8 @@ class Strand:
     sequence: Sequence | None = None
     cached: int = -1
     """Tokens of the prompt that were found in the cache; told once, then -1."""
+    drawing: bool = False
+    """Its prompt has been read: from now on one row a step."""
     cancelled: bool = False
     arrived: int = 0
     prompt: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))

@@ -62,10 +62,9 @@ class Worker:
         spec = self._spec
         rows = max(spec.prompt_piece_tokens, slots + 16)  # a step where all draw still reads on
         threads = spec.threads or _processors()
-        # Alone also means: cells of one's own, since their order is part of the arithmetic.
-        context = Context(self._model, cells, slots + remembered, threads, rows, unified=not solitary)
+        context = Context(self._model, cells, slots + remembered, threads, rows)
         memory = Memory(context, slots + remembered, self._model.divisible)
-        pace = Pace(spec.step_target_ms / 1000, rows)
+        pace = Pace(spec.step_target_ms / 1000, context.rows_max)
         return Lane(context, memory, self._model.vocabulary, slots, pace, self._failed, solitary)
 
     def _take(self) -> None:
@@ -100,8 +99,7 @@ class Worker:
         lane = self._shared
         if strand.deterministic:
             if self._alone is None:
-                slots = self._spec.deterministic_slots
-                self._alone = self._lane(self._spec.context_tokens * slots, slots, 0, solitary=True)
+                self._alone = self._lane(self._spec.context_tokens, 1, 0, solitary=True)
             lane = self._alone
         lane.add(strand)
 

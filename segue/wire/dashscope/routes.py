@@ -30,7 +30,7 @@ def routes(door: Door[S]) -> list[Route]:
         return request, write.Writer(request, form), form.stream
 
     async def generation(exchange: Exchange) -> None:
-        if exchange.header(b"x-dashscope-async") == "enable":
+        if exchange.header(b"x-dashscope-async").lower() == "enable":
             raise AsyncDenied
         # Nothing here may outlive the reading: an answer can wait long, its conversation need not.
         await respond(door, exchange, *asked(exchange, await read_object(exchange, door.limits)))

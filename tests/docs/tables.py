@@ -1,0 +1,226 @@
+"""The tables of the documentation that follow from the code.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`.  `test_tables` compares;
+`python -m tests.docs.tables` writes them anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from segue.catalogue.read import read_catalogue
+from segue.core import errors
+from segue.core.errors import Fault, FieldMissing, FieldWrong, MessagesInvalid, NotSupported, OutOfRange, TooLarge
+from segue.wire.dashscope.read import FIELDS as DASHSCOPE
+from segue.wire.fields import Field
+from segue.wire.openai.read import FIELDS as OPENAI
+from segue.wire.wording import Wording, compat, native
+
+ROOT = Path(__file__).parent.parent.parent
+BLOCK = re.compile(r"(?<=<!-- table: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+ONLY_DASHSCOPE, ONLY_OPENAI = "(DashScope)", "(OpenAI)"
+
+# When a Fault comes about, by heading.  The ellipsis stands for what the caller sent; what ends in
+# the name of a protocol cannot happen in the other one.
+FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
+    "Path, key and body": [
+        ("no such path", errors.PathUnknown()),
+        ("wrong method on a known path", errors.MethodNotAllowed("GET")),
+        ("no key, a malformed one, or one that was never issued", errors.KeyInvalid()),
+        ("`X-DashScope-Async: enable`", errors.AsyncDenied()),
+        ("the body is not a JSON object in UTF-8", errors.BodyInvalid("")),
+        ("the body has more bytes than `server.body_bytes_max`", TooLarge("body", 1)),
+        ("headers, or a query, have too many bytes (`server.header_bytes_max`)", TooLarge("headers", 1)),
+        ("more messages than `server.messages_max`", TooLarge("messages", 1)),
+    ],
+    "Model": [
+        ("no model answers to this name", errors.ModelUnknown("…")),
+        ("`model` is absent", FieldMissing("model")),
+    ],
+    "Fields that are absent": [
+        ("`input` is absent (DashScope)", FieldMissing("input")),
+        ("`messages` is absent (OpenAI)", FieldMissing("messages")),
+        ("a message without `content`", FieldMissing("messages.0.content")),
+        ("a tool without `function`", FieldMissing("tools.0.function")),
+        ("any other required field", FieldMissing("messages.0.role")),
+    ],
+    "Fields of the wrong kind": [
+        ("`input` is not an object (DashScope)", FieldWrong("input", "object")),
+        ("not a number", FieldWrong("temperature", "number")),
+        ("a string that is no number (DashScope)", FieldWrong("parameters.top_p", "number", "text")),
+        ("not an integer", FieldWrong("top_k", "integer")),
+        ("an integer with a fraction", FieldWrong("top_k", "integer", "fraction")),
+        ("a string that is no integer (DashScope)", FieldWrong("parameters.top_k", "integer", "text")),
+        ("not a string", FieldWrong("model", "string")),
+        (
+            "`json_schema.name` has more than 64 characters",
+            FieldWrong("response_format.json_schema.name", "string", "text"),
+        ),
+        ("not a boolean", FieldWrong("messages.1.partial", "boolean")),
+        ("not a list", FieldWrong("messages", "list")),
+        ("not an object", FieldWrong("stream_options", "object")),
+        ("a message that is not an object", FieldWrong("messages.0", "message")),
+        (
+            "another value than those there are",
+            FieldWrong("parameters.result_format", "value", "choice", "…", ("text", "message")),
+        ),
+        ("`stop` of another kind", errors.StopInvalid(mixed=False)),
+        ("`stop` of several kinds", errors.StopInvalid(mixed=True)),
+        ("`stop` with too many entries, or too long ones", TooLarge("stop", 64)),
+    ],
+    "Numbers out of range": [
+        ("`temperature`", OutOfRange("temperature", 2.0)),
+        ("`top_p`", OutOfRange("top_p", 0.0)),
+        ("`top_k`", OutOfRange("top_k", -1)),
+        ("`repetition_penalty`", OutOfRange("repetition_penalty", 0.0)),
+        ("`presence_penalty`", OutOfRange("presence_penalty", 3.0)),
+        ("`frequency_penalty`", OutOfRange("frequency_penalty", 3.0)),
+        ("`seed` below 0", OutOfRange("seed", -1)),
+        ("`seed` above 2⁶³-1", OutOfRange("seed", 2**63)),
+        ("`n`", OutOfRange("n", 5, 4)),
+        ("`n` together with tools", OutOfRange("n", 2, 1)),
+        ("`top_logprobs`", OutOfRange("top_logprobs", 6, 5)),
+        ("`max_tokens`; the bound is the model's", OutOfRange("max_tokens", 0, 8192)),
+        ("`thinking_budget`", OutOfRange("thinking_budget", 0, 2**31 - 1)),
+    ],
+    "Messages and Partial Mode": [
+        ("`messages` is empty", MessagesInvalid("empty")),
+        ("a role there is not", MessagesInvalid("role", 0, "developer")),
+        ("content that is neither a string nor text parts", MessagesInvalid("content_type")),
+        ("no message of a user", MessagesInvalid("no_user")),
+        ("both `prompt` and `messages` (DashScope)", MessagesInvalid("prompt_and_messages")),
+        ("neither `prompt` nor `messages` (DashScope)", MessagesInvalid("neither_prompt_nor_messages")),
+        ("a `tool` message that answers no call", MessagesInvalid("tool_without_call")),
+        ("a call in the history without arguments", MessagesInvalid("call_without_arguments")),
+        ("the model's template refuses the conversation, with its reason", MessagesInvalid("template", value="…")),
+        ("the last message is an assistant's without `partial`, or a system message", errors.LastRoleInvalid()),
+        ("`partial` and `enable_thinking` together", errors.PartialWithThinking()),
+        (
+            "`partial` on a message with `tool_calls`",
+            FieldWrong("messages.1.partial", "boolean", "choice", "tool_calls"),
+        ),
+        ("prompt and prefix together leave no room in the context", errors.PromptTooLong(2, 32767)),
+    ],
+    "Tools and forms of the answer": [
+        ("tools, with a model that cannot call them: today every model", NotSupported("tools")),
+        ("`tool_choice` is another word", FieldWrong("tool_choice", "value", "choice", "…", ("none", "auto"))),
+        ("`tool_choice` of another shape", FieldWrong("tool_choice", "object")),
+        ("a tool named `search`", FieldWrong("tools.0.function.name", "value", "choice", "search")),
+        (
+            "tools, or `n` above 1, with `result_format` `text` (DashScope)",
+            FieldWrong("parameters.tools", "value", "choice"),
+        ),
+        ("JSON mode, with a model that has it not: today every model", NotSupported("json_object")),
+        ("a JSON schema, likewise", NotSupported("json_schema")),
+        ("`response_format` of another shape", FieldWrong("response_format", "object", value="str")),
+        ("`response_format.type` is another word", FieldWrong("response_format.type", "value", "choice", "…")),
+        ("`json_schema` beside type `json_object`", FieldWrong("response_format.json_schema", "value", "choice")),
+    ],
+    "Not served": [
+        ("pictures, sound, video, documents in a message", NotSupported("media")),
+        ("web search", NotSupported("search")),
+        ("thinking, as a refusal; today a wish to think is read past", NotSupported("thinking", "…")),
+    ],
+    "Load and failures": [
+        ("as many answers wait as may wait (`engine.queue`)", errors.QueueFull()),
+        ("the engine is starting, or died under the answer twice", errors.EngineLost()),
+        ("a limit of time was reached", errors.TimedOut()),
+        ("the engine could not go on; the log has the reason", errors.EngineFailed("")),
+        ("a mistake of ours; the log has the trace", errors.Internal()),
+    ],
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def fields(known: Mapping[str, Field]) -> str:
+    """What becomes of each documented field."""
+    rows = [(f"`{name}`", field.status, field.reason) for name, field in known.items()]
+    return table(("field", "here", "note"), rows)
+
+
+def faults() -> str:
+    """Every code and sentence in both protocols, under headings."""
+    parts = []
+    for heading, rows in FAULTS.items():
+        head = ("when", "HTTP", "DashScope code", "OpenAI code, type", "message")
+        parts.append(f"### {heading}\n\n" + table(head, [_fault(*row) for row in rows]))
+    return "\n".join(parts)
+
+
+def _fault(when: str, fault: Fault) -> tuple[str, ...]:
+    one, other = native(fault), compat(fault)
+    assert one.status == other.status, fault
+    kind = "" if other.type == other.code else f", `{other.type}`"
+    param = f", param `{other.param}`" if other.param else ""
+    codes = (f"`{one.code}`", f"`{other.code}`{kind}{param}")
+    status = str(one.status)
+    if when.endswith(ONLY_DASHSCOPE):
+        return (when, status, codes[0], "-", _said(one))
+    if when.endswith(ONLY_OPENAI):
+        return (when, status, "-", codes[1], _said(other))
+    said = _said(one) if _said(one) == _said(other) else f"DashScope: {_said(one)}<br>OpenAI: {_said(other)}"
+    return (when, status, *codes, said)
+
+
+def _said(wording: Wording) -> str:
+    """The sentence as code; a dagger stands for the prefix of the model's layer."""
+    fence = "``" if "`" in wording.message else "`"
+    pad = " " if wording.message.startswith("`") or wording.message.endswith("`") else ""
+    return f"{fence}{pad}{wording.message}{pad}{fence}" + (" †" if wording.prefixed else "")
+
+
+def models() -> str:
+    """The built-in models."""
+    rows = []
+    for entry in read_catalogue().entries.values():
+        size = f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "-"
+        how = entry.decoding
+        drawn = f"{how.temperature:g} / {how.top_p:g} / {how.top_k} / {how.repetition_penalty:g}"
+        lengths = (f"{entry.context_tokens:,}", f"{entry.output_tokens_default:,} / {entry.output_tokens_max:,}")
+        rows.append((f"`{entry.name}`", entry.engine, size, *lengths, drawn, entry.licence or "-"))
+    lengths_head = ("context, tokens", "answer, default / most")
+    drawn_head = "temperature / top_p / top_k / repetition_penalty"
+    return table(("model", "engine", "file", *lengths_head, drawn_head, "licence"), rows)
+
+
+def stand_ins() -> str:
+    """The names the default model answers to."""
+    known = read_catalogue().stand_ins
+    parts = (("Exact names", known.names), ("Families", known.patterns), ("Never stood in for", known.exceptions))
+    return "\n".join(f"{title}: " + ", ".join(f"`{name}`" for name in names) + ".\n" for title, names in parts)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "openai-fields": lambda: fields(OPENAI),
+    "dashscope-fields": lambda: fields(DASHSCOPE),
+    "faults": faults,
+    "models": models,
+    "stand-ins": stand_ins,
+}
+
+
+def renewed(text: str) -> str:
+    """The page with its tables as they must be."""
+    return BLOCK.sub(lambda found: f"{found[1]}{found[2]}\n{TABLES[found[1]]()}\n", text)
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+if __name__ == "__main__":
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        if (after := renewed(before)) != before:
+            page.write_text(after, encoding="utf-8")
+            print(page.relative_to(ROOT))
