@@ -31,6 +31,7 @@ from segue.observe import Access, Observed
 from segue.pipeline import Job, Pipeline
 from segue.policy.auth import Auth, single
 from segue.policy.keys import KeyFile, KeyRecord
+from segue.prompt import template
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.http import Door, fallback
 from segue.wire.limits import Limits
@@ -62,7 +63,7 @@ def engine_of(entry: Entry, settings: Settings) -> Engine:
 def house_of(settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None) -> House:
     """The served engines, not yet started; `engines` stand in for those of the catalogue."""
     built = engines or {entry.name: engine_of(entry, settings) for entry in names.entries}
-    return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S)
+    return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S, template.check)
 
 
 def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> Starlette:

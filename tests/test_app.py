@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from segue.config import Auth, Engine, Models, Server, Settings
 from segue.core.errors import EngineFailed
 from segue.engine.house import House
 from segue.engine.scripted import Echo, Failure, Scripted, scripted_card
+from segue.prompt import template
 
 KEY = "sk-known"
 CHAT = "/compatible-mode/v1/chat/completions"
@@ -177,3 +179,13 @@ async def test_the_embedded_engine_is_told_the_settings(tmp_path: Path) -> None:
 def test_a_model_that_is_not_in_the_catalogue() -> None:
     with pytest.raises(CatalogueInvalid):
         build(Settings(models=Models(default="nothing")))
+
+
+async def test_a_template_that_cannot_be_opened_is_refused_at_start() -> None:
+    card = replace(scripted_card("a"), template="{% if %}")
+    house = House({"a": Scripted(Echo(), card)}, lambda name: name, 5.0, template.check)
+    house.open()
+    with pytest.raises(EngineFailed, match="a cannot be served"):
+        await house.started()
+    assert not await house.ready()
+    await house.close()

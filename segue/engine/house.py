@@ -16,12 +16,20 @@ from segue.engine.base import Engine
 
 
 class House:
-    """`engines` by served name; `resolve` gives the served name behind any name, or raises ModelUnknown."""
+    """`engines` by served name; `resolve` gives the served name behind any name, or raises ModelUnknown.
+    `check` raises ValueError for a card that cannot be served."""
 
-    def __init__(self, engines: Mapping[str, Engine], resolve: Callable[[str], str], startup_s: float) -> None:
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        resolve: Callable[[str], str],
+        startup_s: float,
+        check: Callable[[ModelCard], None] = lambda card: None,
+    ) -> None:
         self._engines = dict(engines)
         self._resolve = resolve
         self._startup_s = startup_s
+        self._check = check
         self._starts: dict[str, asyncio.Task[None]] = {}
         self._opened = asyncio.Event()
 
@@ -72,3 +80,7 @@ class House:
             await asyncio.wait_for(engine.start(), self._startup_s)
         except TimeoutError as error:
             raise EngineFailed(f"{name} was not ready after {self._startup_s:g} s") from error
+        try:
+            self._check(engine.card)
+        except ValueError as error:
+            raise EngineFailed(f"{name} cannot be served: {error}") from error

@@ -149,6 +149,15 @@ async def test_logprobs_are_the_models_own(engine: LlamaEngine) -> None:
         assert [a.logprob for a in told.top] == sorted((a.logprob for a in told.top), reverse=True)
 
 
+async def test_asked_again_the_same_comes_word_for_word(engine: LlamaEngine) -> None:
+    """Whether the prompt is read anew, remembered in part or whole, or read in the deterministic lane."""
+    texts = [f"{number} {STORY * 2}" for number in range(6)]
+    asked = [await prompt(engine, text, tokens=30, decoding=Decoding(seed=3)) for text in texts]
+    first = [(await hear(engine, one)).data for one in asked]
+    assert [(await hear(engine, one)).data for one in asked] == first
+    assert [(await hear(engine, replace(one, deterministic=True))).data for one in asked[:2]] == first[:2]
+
+
 async def test_neighbours_do_not_change_a_deterministic_answer(engine: LlamaEngine) -> None:
     asked = await prompt(engine, STORY, deterministic=True)
     alone = await hear(engine, asked)
@@ -161,10 +170,10 @@ async def test_a_long_prompt_does_not_stop_a_running_answer(engine: LlamaEngine)
     talker = asyncio.create_task(hear(engine, await prompt(engine, STORY, tokens=150)))
     await asyncio.sleep(0.2)
     before = time.monotonic()
-    long = await hear(engine, await prompt(engine, STORY * 100, tokens=1))
+    long = await hear(engine, await prompt(engine, STORY * 40, tokens=1))
     read = long.times[0] - before
     during = [t for t in (await talker).times if before < t < before + read]
-    assert len(during) >= 3, f"{len(during)} tokens while a prompt of {len(STORY * 100)} letters was read"
+    assert len(during) >= 3, f"{len(during)} tokens while a prompt of {len(STORY * 40)} letters was read"
 
 
 async def test_closing_the_iterator_frees_the_slot(engine: LlamaEngine) -> None:
@@ -202,15 +211,14 @@ async def test_killed_in_the_middle_every_answer_goes_on(small_model: Path) -> N
     await engine.start()
     try:
         asked = [await prompt(engine, f"{i}. {STORY}", tokens=60) for i in range(8)]
-        undisturbed = [await hear(engine, one) for one in asked]
         tasks = [asyncio.create_task(hear(engine, one)) for one in asked]
         await asyncio.sleep(0.3)
         _kill(engine)
         async with asyncio.timeout(60):
             heard = await asyncio.gather(*tasks)
-        assert all(one.finish == {0: "length"} or one.finish == {0: "stop"} for one in heard)
-        same = sum(one.data == other.data for one, other in zip(undisturbed, heard, strict=True))
-        assert same >= 6, "re-reading an answer changes last bits, which may flip a near-tie, not most answers"
+        for one in heard:
+            assert one.finish[0] == "stop" or len(one.ids[0]) == 60, "no token twice, none missing"
+            assert b"".join(await engine.pieces(one.ids[0])) == one.data[0]
         assert (await engine.health()).restarts == 1
         assert (await hear(engine, asked[0])).finish
     finally:

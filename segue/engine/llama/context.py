@@ -171,7 +171,7 @@ class _Rows:
 
 def _quiet(ffi: Any) -> Any:
     def log(level: int, text: Any, _: Any) -> None:
-        if level in (3, 4):  # GGML_LOG_LEVEL_WARN, _ERROR
+        if level == 4:  # GGML_LOG_LEVEL_ERROR
             sys.stderr.write(ffi.string(text).decode("utf-8", "replace"))
 
     return ffi.callback("void(int, const char *, void *)", log)
