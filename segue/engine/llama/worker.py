@@ -89,6 +89,7 @@ class Worker:
             self._shared.drop_cancelled()
             if self._alone is not None:
                 self._alone.drop_cancelled()
+            self._say([])
 
     def _busy(self) -> bool:
         return self._shared.busy or (self._alone is not None and self._alone.busy)
@@ -110,8 +111,11 @@ class Worker:
         for token in said:
             if token.finish:
                 self._strands.pop(token.strand, None)
-        running = len(self._shared.running) + (len(self._alone.running) if self._alone else 0)
-        waiting = len(self._shared.waiting) + (len(self._alone.waiting) if self._alone else 0)
+        self._say(said)
+
+    def _say(self, said: list[frames.Token]) -> None:
+        lanes = [lane for lane in (self._shared, self._alone) if lane is not None]
+        running, waiting = sum(len(lane.running) for lane in lanes), sum(len(lane.waiting) for lane in lanes)
         self._send(frames.Step(said, running, waiting))
 
     def _failed(self, strand: Strand, detail: str) -> None:
