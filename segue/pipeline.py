@@ -58,6 +58,7 @@ class Pipeline:
         card = engine.card
         rules.check(request, card)
         turn = opened(template.render(card, request, self._now()), request.prefix)
+        budget.size(turn.header + turn.prefix, card)
         header = await engine.encode(turn.header)
         prefix = await engine.encode(turn.prefix) if turn.prefix else []
         prompt = Prompt(

@@ -44,6 +44,9 @@ class ModelCard:
     bos_token: str = ""
     eos_token: str = ""
     vocabulary_size: int = 0
+    token_bytes_max: int = 0
+    """The longest token, in bytes; 0 where it is not known.  A text of more than that times the
+    context cannot fit, whatever it says."""
     control_tokens: tuple[str, ...] = ()
     abilities: frozenset[Ability] = frozenset({"partial"})
     decoding: Decoding = field(default_factory=Decoding)

@@ -6,8 +6,10 @@ that the context leaves, are ours to fill in.  Pure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from segue.core.errors import OutOfRange, PromptTooLong
-from segue.core.generation import Decoding, ModelCard
+from segue.core.generation import Decoding, ModelCard, Segment
 from segue.core.request import Sampling
 
 TOP_K_MAX = 100  # above it the documented meaning is "off"
@@ -30,6 +32,15 @@ def decoding(sampling: Sampling, card: ModelCard) -> Decoding:
         ),
         seed=default.seed if sampling.seed is None else sampling.seed,
     )
+
+
+def size(segments: Sequence[Segment], card: ModelCard) -> None:
+    """Refuse a text that could not fit however it were encoded, before anyone encodes it: megabytes
+    take seconds.  Raises PromptTooLong."""
+    if card.token_bytes_max:
+        least = sum(len(segment.text.encode("utf-8", "surrogatepass")) for segment in segments) // card.token_bytes_max
+        if least >= card.context_tokens:
+            raise PromptTooLong(least, limit=card.context_tokens - 1)
 
 
 def output_tokens(asked: int | None, prompt_tokens: int, card: ModelCard) -> int:

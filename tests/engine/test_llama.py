@@ -94,6 +94,14 @@ async def test_encoding_keeps_every_byte_and_trusts_no_spelling(engine: LlamaEng
     assert not set(controls) & set(ids)
 
 
+async def test_short_texts_do_not_wait_for_long_ones(engine: LlamaEngine) -> None:
+    long = asyncio.create_task(engine.encode([Segment("a" * 2_000_000)]))
+    await asyncio.sleep(0.05)
+    assert len(await engine.encode([Segment("short")])) >= 1
+    assert not long.done()
+    assert len(await long) > 100_000
+
+
 async def test_a_longer_prompt_pays_for_what_is_new(engine: LlamaEngine) -> None:
     first = await prompt(engine, STORY * 5)
     heard = await hear(engine, first)

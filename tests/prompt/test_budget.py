@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from segue.core.errors import OutOfRange, PromptTooLong
-from segue.core.generation import Decoding
+from segue.core.generation import Decoding, Segment
 from segue.core.request import Sampling
 from segue.prompt import budget
 from tests.prompt.templates import CARDS
@@ -30,6 +30,15 @@ def test_no_room(prompt_tokens: int) -> None:
     with pytest.raises(PromptTooLong) as raised:
         budget.output_tokens(1, prompt_tokens, CARD)
     assert (raised.value.tokens, raised.value.limit) == (prompt_tokens, 99)
+
+
+def test_a_text_that_cannot_fit_is_refused_unencoded() -> None:
+    card = replace(CARD, token_bytes_max=4)
+    budget.size([Segment("春" * 100), Segment("x" * 99)], card)
+    with pytest.raises(PromptTooLong) as raised:
+        budget.size([Segment("春" * 100), Segment("x" * 100)], card)
+    assert (raised.value.tokens, raised.value.limit) == (100, 99)
+    budget.size([Segment("x" * 10_000)], replace(CARD, token_bytes_max=0))
 
 
 def test_more_than_the_model_gives() -> None:

@@ -356,6 +356,7 @@ class LlamaEngine:
             bos_token=ready.bos,
             eos_token=ready.eos,
             vocabulary_size=ready.vocabulary_size,
+            token_bytes_max=ready.longest,
             control_tokens=tuple(ready.control),
             abilities=spec.abilities,
             decoding=spec.decoding,

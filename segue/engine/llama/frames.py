@@ -67,6 +67,7 @@ class Ready(msgspec.Struct, tag=True, array_like=True):
     context_train: int
     bos: str
     eos: str
+    longest: int
     control: list[str]
 
 

@@ -25,6 +25,7 @@ class Vocabulary:
         self.eog = frozenset(i for i in range(self.size) if lib.llama_vocab_is_eog(vocab, i))
         self.control: dict[str, int] = {self._text(i): i for i in range(self.size) if attrs[i] & _CONTROL}
         self._pieces = [self._piece(i) for i in range(self.size)]
+        self.longest = max(map(len, self._pieces))
         # Never to be drawn: control tokens that do not end an answer, and padding of the table.
         hidden = [i for i, attr in enumerate(attrs) if attr & (_UNKNOWN | _UNUSED | _CONTROL) and i not in self.eog]
         self.hidden: npt.NDArray[np.int32] = np.asarray(hidden, dtype=np.int32)

@@ -1,7 +1,8 @@
 """The engine process: one thread reads what the server says, the main thread steps.
 
 Tokenising is answered by the reading thread at once, in the middle of a step if need be: the C
-calls release the interpreter's lock.  The server's end of the socket closing ends the process.
+calls release the interpreter's lock.  A long text (about a second a megabyte) is left to a thread of
+its own, lest short ones wait for it.  The server's end of the socket closing ends the process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never
 
 from segue.engine.llama import frames
@@ -23,6 +25,8 @@ from segue.engine.llama.pace import Pace
 from segue.engine.llama.spec import LlamaSpec, spec_from
 from segue.engine.llama.strand import Strand, strand_of
 
+_LONG_CHARACTERS = 100_000
+
 
 class Worker:
     """Owns the model and its lanes.  `shared` batches everybody; `alone` is built when first needed."""
@@ -33,6 +37,7 @@ class Worker:
         self._inbox: collections.deque[frames.Open | frames.Cancel] = collections.deque()
         self._awake = threading.Condition()
         self._strands: dict[int, Strand] = {}
+        self._long = ThreadPoolExecutor(1, "long texts")
         ffi, lib = open_library()
         self._model = Model(ffi, lib, spec.path)
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
@@ -48,6 +53,7 @@ class Worker:
                 context_train=self._model.context_train,
                 bos=vocabulary.spelling(vocabulary.bos),
                 eos=vocabulary.spelling(vocabulary.eos),
+                longest=vocabulary.longest,
                 control=list(vocabulary.control),
             )
         )
@@ -131,8 +137,10 @@ class Worker:
             message = frames.to_engine.decode(stream.read(frames.length(head)))
             match message:
                 case frames.Encode():
-                    ids = self._model.vocabulary.encode(message.segments)
-                    self._send(frames.Encoded(message.call, frames.pack_ids(ids)))
+                    if sum(len(text) for text, _ in message.segments) > _LONG_CHARACTERS:
+                        self._long.submit(self._encode, message)
+                    else:
+                        self._encode(message)
                 case frames.Pieces():
                     pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
                     self._send(frames.Pieced(message.call, pieces))
@@ -142,6 +150,10 @@ class Worker:
                         self._awake.notify()
                 case _:
                     assert_never(message)
+
+    def _encode(self, message: frames.Encode) -> None:
+        ids = self._model.vocabulary.encode(message.segments)
+        self._send(frames.Encoded(message.call, frames.pack_ids(ids)))
 
     def _send(self, message: frames.FromEngine) -> None:
         data = frames.frame(message)
