@@ -35,7 +35,7 @@ class Pace:
         """A step of this many rows took this long."""
         known = self._cost.get(rows)
         self._cost[rows] = seconds if known is None else known + _SMOOTHING * (seconds - known)
-        if rows >= 32:
+        if rows >= _PROMPT_ROWS_MIN:
             self._rate += _SMOOTHING * (rows / seconds - self._rate)
 
     def prompt_rows(self, drawing: int) -> int:
@@ -52,9 +52,8 @@ class Pace:
         if not 4 <= rows <= _CUT_BELOW:
             return [plan] if plan else []
         self._steps[rows] = self._steps.get(rows, 0) + 1
-        at = self._best_cut(rows)
-        if at is None and rows in self._cost and self._steps[rows] % _TRY_EVERY == 2:
-            at = self._untried(rows)
+        at = self._untried(rows) if rows in self._cost and self._steps[rows] % _TRY_EVERY == 2 else None
+        at = self._best_cut(rows) if at is None else at
         return [plan] if at is None else [plan[:at], plan[at:]]
 
     def _best_cut(self, rows: int) -> int | None:
@@ -69,8 +68,8 @@ class Pace:
         return found
 
     def _untried(self, rows: int) -> int | None:
-        """A cut with a part nobody has timed yet: halves first, then a row less."""
-        for at in (rows // 2, 1, 2, 3, 4):
-            if at < rows and (rows - at not in self._cost or at not in self._cost):
+        """A cut with a part nobody has timed yet: halves first, then a row less, and so on."""
+        for at in (rows // 2, *range(1, rows // 2)):
+            if rows - at not in self._cost or at not in self._cost:
                 return rows - at
         return None
