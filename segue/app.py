@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import assert_never
 
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.catalogue.read import Entry, Names, names_served, read_catalogue
 from segue.catalogue.shelf import Shelf
@@ -33,7 +35,7 @@ from segue.policy.auth import Auth, single
 from segue.policy.keys import KeyFile, KeyRecord
 from segue.prompt import template
 from segue.wire.dashscope import routes as dashscope
-from segue.wire.http import Door, fallback
+from segue.wire.http import Door, Endpoint, fallback
 from segue.wire.limits import Limits
 from segue.wire.openai import routes as openai
 from segue.wire.parameters import StopLimits
@@ -84,10 +86,16 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
         finally:
             await house.close()
 
-    app = Starlette(routes=[*_probes(house), *openai.routes(door), *dashscope.routes(door)], lifespan=lifespan)
+    app = _App(routes=[*_probes(house), *openai.routes(door), *dashscope.routes(door)], lifespan=lifespan)
     app.router.default = fallback(door)
     app.router.redirect_slashes = False  # a redirected POST loses its body in many clients
     app.state.house = house
+    bare = not settings.server.cors_origins and not settings.log.access
+    app.direct = {
+        route.path: route.app
+        for route in app.routes
+        if isinstance(route, Route) and isinstance(route.app, Endpoint) and bare
+    }
     app.state.observed = observed
     if settings.log.access:
         app.add_middleware(Access)
@@ -126,6 +134,20 @@ def _door(settings: Settings, house: House, names: Names, observed: Observed) ->
 
 def _records(settings: Settings) -> Callable[[], Sequence[KeyRecord]]:
     return single(settings.auth.api_key) if settings.auth.api_key else KeyFile(settings.auth.keys_file).records
+
+
+class _App(Starlette):
+    """Starlette, but for exact paths, which go straight to their endpoints: routing and the error
+    middleware (our endpoints answer their own errors) are a tenth of a short request."""
+
+    direct: Mapping[str, ASGIApp] = MappingProxyType({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self.direct.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is not None:
+            await endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _limits(settings: Settings) -> Limits:

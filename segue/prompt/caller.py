@@ -202,6 +202,7 @@ def free_mark(texts: Sequence[str]) -> str:
     raise BodyInvalid("the texts use every private code point")
 
 
+@lru_cache(maxsize=64)
 def escaped(mark: str) -> str:
     """The mark as JSON in ASCII spells it."""
     return json.dumps(mark)[1:-1]

@@ -105,7 +105,9 @@ _ENVIRONMENT = _environment()
 
 @lru_cache(maxsize=TEMPLATES_CACHED_MAX)
 def _compiled(source: str) -> jinja2.Template:
-    return _ENVIRONMENT.from_string(source)
+    template = _ENVIRONMENT.from_string(source)
+    template.globals = dict(template.globals)  # made a ChainMap, which every rendering would walk
+    return template
 
 
 def check(card: ModelCard) -> None:

@@ -24,6 +24,8 @@ from segue.wire.body import ClientGone, Receive, Send
 from segue.wire.limits import Limits
 from segue.wire.reply import HeaderList, Reply, send_reply
 
+WATCH_AFTER_S = 0.01
+
 
 class Writer(Protocol):
     """Writes one answer in one protocol."""
@@ -46,9 +48,10 @@ class Presence:
 
     A context manager: inside it, the client's leaving cancels the serving task, and the
     cancellation ends at its border.  The task must suspend only in awaits it may be cancelled in.
+    Watching begins after `WATCH_AFTER_S`: a task made and cancelled is a tenth of a short answer.
     """
 
-    __slots__ = ("_receive", "_task", "_watcher", "left")
+    __slots__ = ("_receive", "_task", "_timer", "_watcher", "left")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -58,13 +61,16 @@ class Presence:
         task = asyncio.current_task()
         assert task is not None, "a request is served by a task"
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._watcher.cancel()
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         # Only our own cancellation is swallowed; one from the server's side goes on.
         return self.left and self._task.uncancel() == 0 and kind is asyncio.CancelledError
 
@@ -73,6 +79,9 @@ class Presence:
         if not self.left:
             self.left = True
             self._task.cancel()
+
+    def _begin(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from segue.core.errors import EngineLost, Internal, PromptTooLong, QueueFull
 from segue.core.events import Ended, Failed, Finished, Started, Text
 from segue.wire.http import Limits
+from segue.wire.stream import WATCH_AFTER_S
 
 from .fakes import COMPAT, ID, NATIVE, Client, House
 
@@ -162,14 +163,23 @@ async def test_leaving_closes_the_answer_at_once(path: str, body: Any, headers: 
     house = House(gate=asyncio.Event(), gate_at=gate_at)
     client = Client(house.app(), path, body, headers)
     task = client.start()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await asyncio.sleep(WATCH_AFTER_S * 2)
     assert not house.closed.is_set()
     assert not task.done()
     client.leave()
     for _ in range(4):  # the disconnect is heard, the serving task is told, the iterator unwinds
         await asyncio.sleep(0)
     assert house.closed.is_set()
+    await asyncio.wait_for(task, 1)
+    assert not client.complete
+
+
+async def test_leaving_before_anyone_looks_is_noticed_too() -> None:
+    house = House(gate=asyncio.Event())
+    client = Client(house.app(), COMPAT, COMPAT_BODY)
+    task = client.start()
+    client.leave()
+    await asyncio.wait_for(house.closed.wait(), 1)
     await asyncio.wait_for(task, 1)
     assert not client.complete
 

@@ -69,7 +69,8 @@ class Pace:
 
     def _untried(self, rows: int) -> int | None:
         """A cut with a part nobody has timed yet: halves first, then a row less, and so on."""
-        for at in (rows // 2, *range(1, rows // 2)):
+        cuts: tuple[int, ...] = (rows // 2, *range(1, rows // 2))
+        for at in cuts:
             if rows - at not in self._cost or at not in self._cost:
                 return rows - at
         return None
