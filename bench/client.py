@@ -17,8 +17,8 @@ import msgspec
 class Answer:
     """What came back.  `pieces` are (time, bytes) of each body chunk; `asked` is when the request left."""
 
-    status: int
-    asked: float
+    status: int = 0
+    asked: float = 0.0
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
 
     def body(self) -> bytes:
@@ -44,14 +44,18 @@ def chat(content: str, tokens: int, stream: bool, key: str, **more: object) -> b
     return post("/compatible-mode/v1/chat/completions", {**body, **more}, [f"Authorization: Bearer {key}"])
 
 
-async def ask(port: int, request: bytes) -> Answer:
-    """Send one request to this machine's `port` and collect the answer.  Raises OSError, EOFError."""
+async def ask(port: int, request: bytes, answer: Answer | None = None) -> Answer:
+    """Send one request to this machine's `port` and collect the answer.  Raises OSError, EOFError.
+
+    An `answer` that is given can be looked into while it comes.
+    """
+    answer = answer or Answer()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        asked = time.perf_counter()
+        answer.asked = time.perf_counter()
         writer.write(request)
-        status = int((await reader.readline()).split()[1])
-        answer, length = Answer(status, asked), -1
+        answer.status = int((await reader.readline()).split()[1])
+        length = -1
         while (line := await reader.readline()).strip():
             name, _, value = line.lower().partition(b":")
             if name == b"content-length":

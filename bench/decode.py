@@ -3,9 +3,10 @@
 One sequence: the prompt is a turn of about 60 tokens; a run's rate is taken from its first token to
 its last, so that reading the prompt does not count.  Runs: a bare `llama_decode` loop with argmax;
 Segue, greedy and with the model's usual sampling; the peer with the same.  Eight sequences: eight
-different prompts asked at once; the rate over all is taken from the asking to the last token, and
-the steady rate while all eight are drawing.  No run finds its prompt in a cache.  The processes live
-side by side, but only one computes at a time, in turns.
+different prompts asked at once, with the model's usual sampling; the rate over all is taken from the
+asking to the last token, so that reading the prompts counts, and again while all eight are drawing.
+No run finds its prompt in a cache.  The processes live side by side, but only one computes at a
+time, in turns.
 """
 
 from __future__ import annotations
@@ -70,21 +71,26 @@ def whole_rate(runs: list[Run]) -> float:
 
 
 def steady_rate(runs: list[Run]) -> float:
-    """Tokens a second while every run is drawing."""
+    """Tokens a second while every run is drawing; 0 when they never all were."""
     begin, end = max(run.times[0] for run in runs), min(run.times[-1] for run in runs)
+    if end <= begin:
+        return 0.0
     return sum(begin < at <= end for run in runs for at in run.times) / (end - begin)
 
 
-async def one(engine: LlamaEngine, bare: Bare, peer: Peer, rounds: int, tokens: int, usual: Decoding) -> tuple[Rates, str]:
+async def one(
+    engine: LlamaEngine, bare: Bare, peer: Peer, rounds: int, tokens: int, usual: Decoding
+) -> tuple[Rates, str]:
     """The rates of one sequence by kind of run, and what the greedy tokens were like."""
     rates: Rates = defaultdict(list)
     equal = 0
+    run_id = time.monotonic_ns()  # a workspace of another name shares no cache
     for number in range(rounds):
         ids = await story_ids(engine, number)
         said, times = bare.go_on(ids, tokens)
         rates["bare"].append(Run(0.0, said, times).rate)
         for kind, decoding in (("greedy", GREEDY), ("sampled", usual)):
-            run = await with_segue(engine, ids, tokens, decoding, f"one {number} {kind}")
+            run = await with_segue(engine, ids, tokens, decoding, f"{run_id} {number} {kind}")
             equal += kind == "greedy" and run.ids == said
             rates[f"segue {kind}"].append(run.rate)
             rates[f"peer {kind}"].append((await with_peer(peer, ids, tokens, decoding)).rate)
@@ -92,16 +98,16 @@ async def one(engine: LlamaEngine, bare: Bare, peer: Peer, rounds: int, tokens: 
 
 
 async def eight(engine: LlamaEngine, peer: Peer, rounds: int, tokens: int, usual: Decoding) -> Rates:
-    """The rates of eight sequences by kind of run."""
+    """The rates of eight sequences with the model's usual sampling."""
     rates: Rates = defaultdict(list)
+    run_id = time.monotonic_ns()
     prompts = [await story_ids(engine, number) for number in range(TOGETHER)]
     for number in range(rounds):
-        for kind, decoding in (("greedy", GREEDY), ("sampled", usual)):
-            ours = [with_segue(engine, ids, tokens, decoding, f"{TOGETHER} {number} {kind}") for ids in prompts]
-            theirs = [with_peer(peer, ids, tokens, decoding) for ids in prompts]
-            for name, runs in (("segue", await asyncio.gather(*ours)), ("peer", await asyncio.gather(*theirs))):
-                rates[f"{name} {kind}"].append(whole_rate(runs))
-                rates[f"{name} {kind} steady"].append(steady_rate(runs))
+        ours = [with_segue(engine, ids, tokens, usual, f"{run_id} {number}") for ids in prompts]
+        theirs = [with_peer(peer, ids, tokens, usual) for ids in prompts]
+        for name, runs in (("segue", await asyncio.gather(*ours)), ("peer", await asyncio.gather(*theirs))):
+            rates[name].append(whole_rate(runs))
+            rates[f"{name} steady"].append(steady_rate(runs))
     return rates
 
 
@@ -112,7 +118,9 @@ def one_table(rates: Rates) -> str:
         ours = rates[f"segue {kind}"]
         bare, peer = report.ratios(ours, rates["bare"]), report.ratios(ours, rates[f"peer {kind}"])
         verdict = f"{report.met(bare.median, least=0.95)}, {report.met(peer.median, least=1.0)}"
-        rows.append([f"Segue, {kind}", report.spread(ours).text(), bare.text(), peer.text(), "0.95, 1.00", verdict])
+        rows.append(
+            [f"Segue, {kind}", report.spread(ours).text(), bare.text(), peer.text(), ">= 0.95, >= 1.00", verdict]
+        )
         rows.append([f"peer, {kind}", report.spread(rates[f"peer {kind}"]).text(), "", "", "", ""])
     head = ["one sequence", "tokens/s", "of bare", "of peer", "target", ""]
     return report.table("One sequence, tokens a second: median (least .. greatest)", head, rows)
@@ -121,19 +129,23 @@ def one_table(rates: Rates) -> str:
 def eight_table(rates: Rates) -> str:
     """Against the peer."""
     rows = []
-    for kind in ("greedy", "sampled", "greedy steady", "sampled steady"):
-        ours, theirs = rates[f"segue {kind}"], rates[f"peer {kind}"]
+    for what, suffix in (("prompts and answers", ""), ("while all eight draw", " steady")):
+        ours, theirs = rates[f"segue{suffix}"], rates[f"peer{suffix}"]
+        if not all(theirs):
+            continue  # answers too short for all to have drawn at once
         ratio = report.ratios(ours, theirs)
-        verdict = report.met(ratio.median, least=1.0)
-        rows.append([kind, report.spread(ours).text(), report.spread(theirs).text(), ratio.text(), "1.00", verdict])
+        target, verdict = ("", "") if suffix else (">= 1.00", report.met(ratio.median, least=1.0))
+        rows.append([what, report.spread(ours).text(), report.spread(theirs).text(), ratio.text(), target, verdict])
     head = [f"{TOGETHER} sequences", "Segue", "peer", "of peer", "target", ""]
-    return report.table(f"{TOGETHER} sequences at once, tokens a second over all", head, rows)
+    return report.table(f"{TOGETHER} sequences at once, usual sampling, tokens a second over all", head, rows)
 
 
 async def measure(options: argparse.Namespace) -> str:
     """The whole report."""
     tokens, rounds = (16, 2) if options.quick else (64, options.rounds)
     model, threads = model_file(options.model), os.cpu_count() or 1
+    title = f"Decoding: {model.name}, {threads} threads, {tokens} tokens an answer, {rounds} rounds"
+    head = report.heading(title, report.command("decode", options))
     engine = engine_for(model, TOGETHER, threads)
     await engine.start()
     try:
@@ -146,14 +158,12 @@ async def measure(options: argparse.Namespace) -> str:
             several = await eight(engine, peer, rounds, tokens, model.decoding)
     finally:
         await engine.close()
-    title = f"Decoding: {model.name}, {threads} threads, {tokens} tokens an answer, {rounds} rounds"
-    head = report.heading(title, report.command("decode", options))
     return "\n".join([head, one_table(single), likeness, "", eight_table(several)])
 
 
 def main() -> None:
     """Print the report."""
-    options = report.parser(__doc__, rounds=4, model=DEFAULT).parse_args()
+    options = report.parser(__doc__, rounds=3, model=DEFAULT).parse_args()
     print(asyncio.run(measure(options)))
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import uvloop
 
@@ -34,8 +35,10 @@ _HOLD_S_MAX = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run of the hammer saw.  Rates are a second; `busy` is its own share of its processor."""
+    """What a run of the hammer saw.  Rates are a second; `busy` is its own share of its processor;
+    `total` counts all answers, before the measuring too."""
 
+    total: int
     answers: float
     pieces: float
     median_ms: float
@@ -53,8 +56,7 @@ class _Client(asyncio.Protocol):
         self.pieces = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -106,8 +108,11 @@ async def _hammer(port: int, request: bytes, stream: bool, clients: int, seconds
     await asyncio.sleep(seconds)
     took, used = time.perf_counter() - begun, time.process_time() - used
     times = [spent for client, start in zip(made, before, strict=True) for spent in client.times[start:]]
-    median = statistics.median(times) if times else float("inf")
-    return Load(len(times) / took, len(times) * made[0].pieces / took, 1000 * median, used / took)
+    if not times:
+        sys.exit("not one answer was complete and right")
+    pieces = len(times) * made[0].pieces
+    total = sum(len(client.times) for client in made)
+    return Load(total, len(times) / took, pieces / took, 1000 * statistics.median(times), used / took)
 
 
 async def _hold(port: int, request: bytes, clients: int) -> None:

@@ -33,9 +33,10 @@ SUBJECTS = (
 """What the stories are about: different first words, so that no two prompts share a beginning."""
 
 _WORDS = (
-    "river stone window garden winter letter engine market silver forest bridge captain morning paper music "
-    "island mirror bread summer castle ocean doctor yellow ticket village thunder copper harvest blanket rocket"
-).split()
+    "river", "stone", "window", "garden", "winter", "letter", "engine", "market", "silver", "forest", "bridge",
+    "captain", "morning", "paper", "music", "island", "mirror", "bread", "summer", "castle", "ocean", "doctor",
+    "yellow", "ticket", "village", "thunder", "copper", "harvest", "blanket", "rocket",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,9 @@ def model_file(wanted: str) -> ModelFile:
     return ModelFile(entry.name if entry else path.stem, path, entry.decoding if entry else Decoding())
 
 
-def engine_for(model: ModelFile, slots: int, threads: int, deterministic_slots: int = 1) -> LlamaEngine:
+def engine_for(model: ModelFile, slots: int, threads: int, context_tokens: int = 4096) -> LlamaEngine:
     """The embedded engine as the server configures it, but for the limits given here."""
-    spec = LlamaSpec(
-        name=model.name,
-        path=model.path,
-        context_tokens=4096,
-        decoding=model.decoding,
-        slots=slots,
-        threads=threads,
-        deterministic_slots=deterministic_slots,
-    )
+    spec = LlamaSpec(model.name, model.path, context_tokens, decoding=model.decoding, slots=slots, threads=threads)
     return LlamaEngine(spec)
 
 

@@ -7,13 +7,13 @@ port on standard output and ends when standard input does.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 
+from bench.bare import OPENMP
 from bench.client import Answer, ask, post
 from bench.process import REPOSITORY
 from segue.core.generation import Decoding
@@ -30,7 +30,7 @@ class Peer:
         self._process = subprocess.Popen(
             self._command,
             cwd=REPOSITORY,
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ, **OPENMP},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

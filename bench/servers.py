@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.app import build
 from segue.config import Settings
@@ -67,9 +67,9 @@ def idle(settings: Settings) -> Starlette:
 def main() -> None:
     """Serve one of them as `segue serve` serves its app."""
     kind, port = sys.argv[1], int(sys.argv[2])
-    app = {"echo": lambda: echo, "chunks": lambda: chunks, "idle": lambda: idle(load())}[kind]()
+    apps: dict[str, ASGIApp] = {"echo": echo, "chunks": chunks}
     uvicorn.run(
-        app,
+        apps[kind] if kind in apps else idle(load()),
         port=port,
         loop="uvloop",
         http="httptools",

@@ -56,6 +56,8 @@ async def measure(options: argparse.Namespace) -> str:
     """The whole report."""
     held, rounds = (300, 3) if options.quick else (2000, options.rounds)
     model, threads = model_file(options.model), os.cpu_count() or 1
+    title = f"Going on: {held} tokens cached, {NEW - 1} new; {model.name}, {threads} threads, {rounds} rounds"
+    head = report.heading(title, report.command("warm", options))
     engine = engine_for(model, 4, threads)
     await engine.start()
     spent: dict[str, list[float]] = defaultdict(list)
@@ -77,8 +79,6 @@ async def measure(options: argparse.Namespace) -> str:
     finally:
         await engine.close()
     kept = {name: values[1:] for name, values in spent.items()}  # the first round warms
-    title = f"Going on with {held} cached tokens and {NEW - 1} new ones: {model.name}, {threads} threads, {rounds} rounds"
-    head = report.heading(title, report.command("warm", options))
     found_text = f"Segue found {report.spread(cached[1:]).text(0)} tokens in its cache."
     return "\n".join([head, _table(kept), found_text, ""])
 
