@@ -1,7 +1,7 @@
 """A crowd: 64 clients at once over HTTP, and streams that run while a long prompt is read.
 
 The real server, as `segue serve` runs it by default.  The crowd's prompts have 20 to 3,000 tokens,
-spread evenly on a logarithmic scale, no two with a common beginning; each asks for a short answer.
+most of them a few hundred at most, no two with a common beginning; each asks for a short answer.
 Every one must finish.  Then four streams run while a prompt of 4,000 tokens is read: the gaps
 between their tokens, before and meanwhile.
 """
@@ -45,10 +45,10 @@ class Gaps:
 
 async def crowd(port: int, clients: int, longest: int) -> tuple[list[Answer], list[str]]:
     """Ask all at once.  Returns what finished, and what went wrong with the others."""
-    ratio = (longest / SHORTEST) ** (1 / max(1, clients - 1))
     requests = []
     for number in range(clients):
-        count = max(1, round(SHORTEST * ratio**number) - _WORDS_OF_TEMPLATE)
+        tokens = SHORTEST * (longest / SHORTEST) ** ((number / (clients - 1)) ** 2)
+        count = max(1, round(tokens) - _WORDS_OF_TEMPLATE)
         text = words(count, number)
         requests.append(chat(text, CROWD_TOKENS, True, KEY, stream_options={"include_usage": True}))
     outcomes = await asyncio.gather(*(ask(port, request) for request in requests), return_exceptions=True)

@@ -1,6 +1,6 @@
 """Where the time of a request and of a streamed piece goes, in one process, with the real objects.
 
-A whole request is sent through the ASGI interface of the real routes, whose `Door` leads to the real
+A whole request is sent through the ASGI interface of the real endpoint, whose `Door` leads to the real
 stages and notes the time at each step, so the parts add up to the whole.  A streamed piece takes
 too little for that: its stages are timed by themselves, many pieces at a time, and what they leave
 of the whole app's time is the sending and the piece's share of the request.  Settings and log are
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import msgspec
 import uvloop
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Scope
 
 from bench.client import chat
@@ -88,8 +87,8 @@ class _Clocking:
         self._clocked.note("pipeline: engine and assembly, ten chunks")
 
 
-def _app(engine: Scripted, clocked: _Clocked) -> Starlette:
-    """The real routes over the real stages, as `segue.app` puts them together, with the clock between them."""
+def _app(engine: Scripted, clocked: _Clocked) -> ASGIApp:
+    """The real endpoint over the real stages, as `segue.app` puts them together, with the clock between them."""
     observed = Observed(_Clocking(Pipeline(lambda name: engine), clocked))
     auth = Auth(single(KEY))
 
@@ -113,14 +112,14 @@ def _app(engine: Scripted, clocked: _Clocked) -> Starlette:
         return 1.7e9
 
     def new_id() -> str:
-        clocked.note("routing")
+        clocked.note("entering")
         return str(uuid.uuid4())
 
     async def encode(model: str, text: str) -> tuple[list[int], list[bytes]]:
         raise NotImplementedError
 
     door = Door(observed.prepare, answer, authenticate, list, card_of, encode, clock, new_id)
-    return Starlette(routes=routes(door))
+    return next(route.app for route in routes(door) if route.path == PATH)  # `segue.app` routes no further
 
 
 async def whole(batch: int) -> Costs:

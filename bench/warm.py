@@ -4,6 +4,7 @@ The conversation of 2,000 tokens is in the cache; each round adds 20 other token
 answer's last token was never computed, so 21 tokens are to be computed: that is what the bare loop
 does, on a sequence that holds 2,000 tokens, as the floor.  The peer is llama.cpp's own server with
 its prompt cache, one slot.  All three take turns.
+How long each took to read the conversation in the first place is told too, from one run each.
 """
 
 from __future__ import annotations
@@ -66,9 +67,11 @@ async def measure(options: argparse.Namespace) -> str:
         told = (await engine.encode([Segment(words(2 * held, 0))]))[:held]
         bare = Bare(model.path, CONTEXT, threads)
         with Peer(model.path, threads, 1, CONTEXT) as peer:
-            bare.read(told)
-            await with_segue(engine, told)
-            await with_peer(peer, told)
+            first = {
+                "bare loop": with_bare(bare, told, 0),
+                "Segue": (await with_segue(engine, told))[0],
+                "peer": await with_peer(peer, told),
+            }
             for number in range(-1, rounds):
                 new = (await engine.encode([Segment(words(2 * NEW, number + 2))]))[:NEW]
                 spent["bare"].append(with_bare(bare, told + new, held))
@@ -80,7 +83,7 @@ async def measure(options: argparse.Namespace) -> str:
         await engine.close()
     kept = {name: values[1:] for name, values in spent.items()}  # the first round warms
     found_text = f"Segue found {report.spread(cached[1:]).text(0)} tokens in its cache."
-    return "\n".join([head, _table(kept), found_text, ""])
+    return "\n".join([head, _table(kept), found_text, "", _first_table(first, held)])
 
 
 def _table(spent: dict[str, list[float]]) -> str:
@@ -93,6 +96,11 @@ def _table(spent: dict[str, list[float]]) -> str:
     ]
     head = ["first token after", "ms", "of bare", "target", ""]
     return report.table("Milliseconds from the asking to the first token: median (least .. greatest)", head, rows)
+
+
+def _first_table(first: dict[str, float], held: int) -> str:
+    rows = [[name, f"{spent / 1000:.1f}", f"{1000 * held / spent:.0f}"] for name, spent in first.items()]
+    return report.table(f"Reading the {held} tokens before that, once each", ["", "s", "tokens/s"], rows)
 
 
 def main() -> None:

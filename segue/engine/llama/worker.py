@@ -112,12 +112,10 @@ class Worker:
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()
-        if not said:
-            return
         for token in said:
             if token.finish:
                 self._strands.pop(token.strand, None)
-        self._say(said)
+        self._say(said)  # also nothing: a long prompt is read for minutes, and silence means stuck
 
     def _say(self, said: list[frames.Token]) -> None:
         lanes = [lane for lane in (self._shared, self._alone) if lane is not None]
