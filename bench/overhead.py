@@ -170,8 +170,8 @@ def memory_table(model: str, streams: int) -> str:
     command = [sys.executable, "-m", "bench.servers", "idle", str(port)]
     env = {"SEGUE_MODELS_DEFAULT": SCRIPTED, "SEGUE_SERVER_FIRST_EVENT_WAIT_S": "1", "SEGUE_LOG_LEVEL": "warning"}
     with server(command, port, "/readyz", PROCESSOR, env) as pid:
-        with held(port, request, 100):
-            pass  # what is loaded once is not a stream's
+        with held(port, request, 100):  # what is loaded once is not a stream's
+            time.sleep(0.1)
         time.sleep(1)
         before = resident_kib(pid)
         with held(port, request, streams):

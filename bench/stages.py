@@ -116,7 +116,7 @@ def _app(engine: Scripted, clocked: _Clocked) -> ASGIApp:
         return str(uuid.uuid4())
 
     async def encode(model: str, text: str) -> tuple[list[int], list[bytes]]:
-        raise NotImplementedError
+        raise AssertionError("nobody tokenises here")
 
     door = Door(observed.prepare, answer, authenticate, list, card_of, encode, clock, new_id)
     return next(route.app for route in routes(door) if route.path == PATH)  # `segue.app` routes no further

@@ -207,13 +207,12 @@ def _arguments(text: str) -> Value:
     """A mapping where the text is a JSON object that UTF-8 can carry (`"\\ud800"` is not), else the text itself."""
     try:
         value = json.loads(text)
-        if isinstance(value, dict):
-            if "\\u" in text:
-                json.dumps(value, ensure_ascii=False).encode()
-            return value
+        if isinstance(value, dict) and "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        pass  # not JSON, a lone surrogate, an endless number or too deep: shown as it was written
-    return text
+        # Not JSON, a lone surrogate, an endless number or too deep: shown as it was written.
+        return text
+    return value if isinstance(value, dict) else text
 
 
 def _tool(tool: Tool, own: Own) -> dict[str, Value]:
