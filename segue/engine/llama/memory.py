@@ -28,6 +28,8 @@ import numpy.typing as npt
 from segue.engine.llama.context import Context, FloatRow
 
 _GROWTH = 256
+_NUMBERS_KEPT = 4
+"""Sequence numbers that an answer beginning alone finds free: one for each choice it may have."""
 _ENDS_MAX = 32
 """Prompt ends whose logits are kept; 0.6 MB each with a vocabulary of 150,000."""
 
@@ -43,6 +45,10 @@ class Sequence:
     held: int = 0
     running: bool = True
     used_at: int = 0
+    began_at: int = 0
+    """How many cells had ever been taken when it began."""
+    taken: int = 0
+    """How many it took itself."""
 
     def common(self, ids: npt.NDArray[np.int32]) -> int:
         """How many leading tokens of `ids` are computed here."""
@@ -63,6 +69,7 @@ class Memory:
     _references: npt.NDArray[np.int32] = field(init=False)
     _free: list[int] = field(init=False)
     _clock: int = 0
+    _taken: int = 0
     _ends: OrderedDict[bytes, FloatRow] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -115,7 +122,7 @@ class Memory:
         if source is not None:
             self._touch(source)
         alone = not any(sequence.running for sequence in self.sequences)
-        if alone and (not self._numbers or len(self._free) < len(ids) - length + growth):
+        if alone and (len(self._numbers) < _NUMBERS_KEPT or len(self._free) < len(ids) - length + growth):
             source = self._start_over(source, length)
         elif not self._numbers and not self._forget_oldest():
             return None
@@ -132,6 +139,7 @@ class Memory:
 
     def _new(self, workspace: str) -> Sequence:
         sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32))
+        sequence.began_at = self._taken
         self.sequences.append(sequence)
         self._touch(sequence)
         return sequence
@@ -171,11 +179,14 @@ class Memory:
         sequence.tokens[sequence.held : end] = ids
         sequence.cells[sequence.held : end] = cells
         self._references[cells] = 1
+        self._taken += count
+        sequence.taken += count
         sequence.held = end
 
     def finish(self, sequence: Sequence) -> None:
         """The sequence runs no more; it is remembered until its room is needed, unless another
-        remembers all of it.  Others that it remembers wholly, cell by cell, go."""
+        remembers all of it and its cells are the last taken, so that no hole is left.  Others that
+        it remembers wholly, cell by cell, go."""
         sequence.running = False
         self._touch(sequence)
         ids = sequence.tokens[: sequence.held]
@@ -184,7 +195,9 @@ class Memory:
             for other in self.sequences
             if other is not sequence and not other.running and other.workspace == sequence.workspace
         ]
-        if sequence.held == 0 or not self.divisible or any(other.common(ids) == sequence.held for other in peers):
+        last = self._taken - sequence.began_at == sequence.taken
+        covered = last and any(other.common(ids) == sequence.held for other in peers)
+        if sequence.held == 0 or not self.divisible or covered:
             self.forget(sequence)
             return
         for other in peers:
