@@ -13,7 +13,7 @@ sandbox; output, multiplication and recursion are bounded.  It refuses to know t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -26,14 +26,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from segue.core.errors import MessagesInvalid
 from segue.core.generation import ModelCard, Segment
-from segue.core.request import Message, Request, Tool, ToolCall
+from segue.core.request import Caller, Message, Request, Tool, ToolCall
 from segue.prompt.caller import CallerText, free_mark, segments, spellings
+from segue.prompt.opening import Opening, find
 
 TEMPLATES_CACHED_MAX = 32
 TEMPLATE_CHARACTERS_MAX = 1_000_000  # what a template may print on its own account
 EXPANSION_MAX = 8  # how often it may print each character of the caller's
 MULTIPLIED_MAX = 1_000_000  # the longest string or largest number that `*` may make
 REFUSAL_CHARACTERS_MAX = 300
+_SOME_DAY = datetime(2000, 1, 1)  # for templates that do not test whether they may ask for the date
 
 Value = object  # a JSON value whose strings may be `CallerText`
 Own = Callable[[str], str]
@@ -122,10 +124,28 @@ def check(card: ModelCard) -> None:
         ) from error
     except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
         raise ValueError(f"the chat template of model {card.name!r} cannot be read: {error}") from error
+    opening(card)
 
 
-def render(card: ModelCard, request: Request, now: datetime | None = None) -> list[Segment]:
-    """The conversation with the assistant turn opened.
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def opening(card: ModelCard) -> Opening:
+    """How the card's template opens an assistant's turn and ends one; found once a card.
+
+    Raises ValueError, with a sentence for the operator, when it cannot be continued.
+    """
+
+    def rendered(messages: Sequence[Message], opened: bool) -> str:
+        request = Request(id="", caller=Caller("", ""), model=card.name, messages=tuple(messages))
+        return "".join(segment.text for segment in render(card, request, _SOME_DAY, opened))
+
+    try:
+        return find(rendered, spellings(card.control_tokens))
+    except ValueError as error:
+        raise ValueError(f"the chat template of model {card.name!r} {error}; give the model another one") from error
+
+
+def render(card: ModelCard, request: Request, now: datetime | None = None, opened: bool = True) -> list[Segment]:
+    """The conversation, with the assistant turn opened unless told otherwise.
 
     `now` is what `strftime_now` tells a template that asks for the date; without it the name is
     undefined, and templates that test for it use a date of their own.  Raises
@@ -140,9 +160,9 @@ def render(card: ModelCard, request: Request, now: datetime | None = None) -> li
         return text
 
     try:
-        _conversation(card, request, seen)
+        _conversation(card, request, seen, opened)
         mark = free_mark(texts)
-        context = _conversation(card, request, lambda text: CallerText.of(text, known, mark))
+        context = _conversation(card, request, lambda text: CallerText.of(text, known, mark), opened)
         if now is not None:
             context["strftime_now"] = now.strftime
         rendered = _printed(card.template, context, TEMPLATE_CHARACTERS_MAX + EXPANSION_MAX * sum(map(len, texts)))
@@ -160,14 +180,14 @@ def _refusal(error: Exception, mark: str) -> MessagesInvalid:
     return MessagesInvalid("template", value=reason[:REFUSAL_CHARACTERS_MAX])
 
 
-def _conversation(card: ModelCard, request: Request, own: Own) -> dict[str, Value]:
+def _conversation(card: ModelCard, request: Request, own: Own, opened: bool) -> dict[str, Value]:
     """The variables of a template, with every string of the caller's passed through `own`."""
     shown = request.tools if "tools" in card.abilities and request.tool_choice.mode != "none" else ()
     return {
         "messages": [_message(message, own) for message in request.messages],
         "tools": [_tool(tool, own) for tool in shown] or None,
         "documents": None,
-        "add_generation_prompt": True,
+        "add_generation_prompt": opened,
         "enable_thinking": bool(request.thinking) and "thinking" in card.abilities,
         "bos_token": card.bos_token,
         "eos_token": card.eos_token,

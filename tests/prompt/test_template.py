@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -17,6 +19,7 @@ from segue.core.errors import BodyInvalid, MessagesInvalid
 from segue.core.generation import ModelCard, Segment
 from segue.core.request import Message, Request, Tool, ToolCall, ToolChoice
 from segue.prompt import template
+from segue.prompt.caller import Spellings
 from tests.prompt.templates import CARDS, LLAMA_TOKENS, card
 from tests.requests import request, said, user
 
@@ -214,6 +217,25 @@ def test_longest_spelling_and_overlaps() -> None:
     made = card("m", "{{ '<a><a><b>' + messages[0].content }}", ("<a>", "<a><b>", "><", "x"))
     segments = template.render(made, request(user("<a><b>x><")))
     assert segments == [Segment("<a>", True), Segment("<a><b>", True), Segment("<a><b>x><")]
+
+
+@given(st.sets(st.text("<|>ab1", max_size=6), max_size=12), st.text("<|>ab1", max_size=30))
+def test_spellings_are_found_as_if_tried_one_by_one(tokens: set[str], text: str) -> None:
+    known = sorted((token for token in tokens if len(token) > 1), key=lambda token: -len(token))
+    pattern = Spellings(tokens).pattern
+    if not known:
+        assert pattern is None
+        return
+    assert pattern is not None
+    assert pattern.findall(text) == re.findall("|".join(map(re.escape, known)), text)
+
+
+def test_thousands_of_control_tokens_are_searched_for_at_once() -> None:
+    many = Spellings([*(f"<unused{number}>" for number in range(6000)), *(f"[PAD{number}]" for number in range(2000))])
+    started = time.perf_counter()
+    for text in ("<" * 200_000, "[PAD" * 50_000, "<unused" * 30_000):
+        many.marked(text, "\ufdd0")
+    assert time.perf_counter() - started < 5, "one by one it takes minutes"
 
 
 def test_every_private_character_taken() -> None:
