@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.app import build
+from segue.cli.serve import Connection
 from segue.config import Settings
 from segue.config_read import load
 from segue.engine.scripted import Echo, Scripted, scripted_card
@@ -72,7 +73,7 @@ def main() -> None:
         apps[kind] if kind in apps else idle(load()),
         port=port,
         loop="uvloop",
-        http="httptools",
+        http="httptools" if kind in apps else Connection,
         ws="none",
         log_level="warning",
         access_log=False,

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator
+import re
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from segue.app import build
 from segue.catalogue.table import CatalogueInvalid
-from segue.config import Auth, Engine, Models, Server, Settings
+from segue.cli.serve import Connection
+from segue.config import Auth, Engine, Log, Models, Server, Settings
 from segue.core.errors import EngineFailed
 from segue.engine.house import House
 from segue.engine.scripted import Echo, Failure, Scripted, scripted_card
+from segue.observe import _note, write_log
 from segue.prompt import template
 
 KEY = "sk-known"
@@ -130,7 +138,10 @@ async def test_web_pages_may_call_only_from_named_origins() -> None:
             "access-control-allow-origin"
         ] == "https://a.example"
         answer = await client.post(CHAT, json=ASK, headers=headers)
-        assert answer.headers["access-control-expose-headers"] == "x-request-id, x-segue-model, x-segue-ignored"
+        assert (
+            answer.headers["access-control-expose-headers"]
+            == "x-request-id, x-segue-model, x-segue-seam, x-segue-ignored"
+        )
     async with running(build(settings())) as client:
         assert "access-control-allow-origin" not in (await client.options(CHAT, headers=headers)).headers
 
@@ -160,6 +171,131 @@ async def test_what_is_written_down(caplog: pytest.LogCaptureFixture, monkeypatc
     assert (counters.requests_refused, counters.requests_failed, counters.requests_finished) == (1, 1, 0)
     assert "secret" not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What came on standard error since last asked.  What `write_log` changes is undone after the test."""
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        monkeypatch.setattr(logging, name, True, raising=False)
+    for name in ("segue", "uvicorn"):
+        for what in ("handlers", "level", "propagate"):
+            monkeypatch.setattr(logging.getLogger(name), what, getattr(logging.getLogger(name), what))
+    return lambda: capsys.readouterr().err
+
+
+async def test_the_log_as_lines(log: Callable[[], str]) -> None:
+    write_log("info", "line")
+    async with running(build(settings())) as client:
+        await asyncio.gather(*[client.post(CHAT, json=ASK) for _ in range(5)])
+        await asyncio.sleep(0)
+        lines = log().splitlines()  # there by the end of the loop's turn
+        await client.post(CHAT, json={**ASK, "response_format": SCHEMA})
+    refusal = log()
+    at, id = (
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00",
+        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}",
+    )
+    figures = r"prompt_tokens=\d+ cached_tokens=0 output_tokens=15 first_ms=\d+ total_ms=\d+"
+    assert len(lines) == 5
+    for line in lines:
+        said = rf"{at} info answered request_id={id} served=segue-scripted outcome=finished {figures}"
+        assert re.fullmatch(said, line), line
+    refused = rf"{at} info refused request_id={id} key=key-env model=qwen-plus outcome=NotSupported\n"
+    assert re.fullmatch(refused, refusal), refusal
+    assert abs(datetime.fromisoformat(refusal.split()[0]).timestamp() - time.time()) < 60
+
+
+async def test_the_log_as_objects(log: Callable[[], str]) -> None:
+    write_log("info", "json")
+    async with running(build(replace(settings(), log=Log(access=True)))) as client:
+        await client.post(CHAT, json=ASK)
+    answered, request = map(json.loads, log().splitlines())
+    assert (answered["message"], answered["level"], answered["outcome"]) == ("answered", "info", "finished")
+    assert (request["message"], request["path"], request["status"]) == ("request", CHAT, 200)
+    assert request["request_id"] == answered["request_id"]
+
+
+def test_an_entry_outside_any_loop_is_written_at_once(log: Callable[[], str]) -> None:
+    write_log("info", "line")
+    _note("answered", {"model": "a\nb c"})
+    assert log().endswith("info answered model='a\\nb c'\n")
+    write_log("warning", "line")
+    _note("answered", {})
+    assert log() == ""
+
+
+class Wire(asyncio.Transport):
+    """What a connection sends, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)})
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def sent(wire: Wire, *pieces: bytes) -> list[bytes]:
+    """The writes of our own HTTP over `wire`, after these bytes came."""
+    async with running(app := build(settings())):
+        protocol = Connection(Config(app, log_config=None, access_log=False), ServerState(), {})
+        protocol.connection_made(wire)
+        for piece in pieces:
+            protocol.data_received(piece)
+            await asyncio.sleep(0.05)
+        return wire.writes
+
+
+def post(body: dict[str, object], *headers: str) -> tuple[bytes, bytes]:
+    data = json.dumps(body).encode()
+    lines = [f"POST {CHAT} HTTP/1.1", f"Authorization: Bearer {KEY}", f"Content-Length: {len(data)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode(), data
+
+
+async def test_head_and_body_are_one_write() -> None:
+    head, body = post(dict(ASK))
+    one, two = await sent(Wire(), head + body, head, body)
+    assert one.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"a secret prompt" in one
+    assert len(one) == len(two)
+
+
+async def test_a_stream_is_its_head_with_the_first_piece_and_then_piece_by_piece() -> None:
+    head, body = post({**ASK, "stream": True})
+    first, *others = await sent(Wire(), head + body)
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"content":"a se"' in first
+    assert len(others) > 3
+    assert others[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+async def test_a_head_without_a_body_is_sent_too() -> None:
+    (head,) = await sent(Wire(), f"HEAD {CHAT} HTTP/1.1\r\n\r\n".encode())
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert head.endswith(b"\r\n\r\n")
+
+
+async def test_a_client_that_waits_for_100_continue_hears_it() -> None:
+    head, body = post(dict(ASK), "Expect: 100-continue")
+    go_on, answer = await sent(Wire(), head, body)
+    assert go_on == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_what_is_no_http_is_told_so_before_the_connection_closes() -> None:
+    wire = Wire()
+    (refusal,) = await sent(wire, b"\x16\x03\x01 hello\r\n\r\n")
+    assert refusal.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert wire.closed
 
 
 async def test_the_embedded_engine_is_told_the_settings(tmp_path: Path) -> None:

@@ -12,21 +12,24 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from segue.core import frozen
 from segue.core.errors import Fault
-from segue.core.generation import TokenLogprob
+from segue.core.generation import SeamFound, TokenLogprob
 
 EndReason = Literal["stop", "length", "tool_calls"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
-    """The model has read the prompt.  Token counts include the caller's prefix."""
+    """The model has read the prompt.  Token counts include the caller's prefix; `seam` says how that was
+    joined to the answer, where there is one."""
 
     prompt_tokens: int
     cached_tokens: int
+    seam: SeamFound | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Text:
     """A piece of a choice's text.  `tokens` is how many output tokens it cost; a piece may be
     empty when its tokens end inside a character or may yet belong to a stop string."""
@@ -37,7 +40,7 @@ class Text:
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """A choice is complete."""
 
@@ -45,7 +48,7 @@ class Ended:
     reason: EndReason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """Every choice is complete.  `output_tokens` is the sum over all choices."""
 
@@ -54,7 +57,7 @@ class Finished:
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The answer broke off.  Nothing follows."""
 
@@ -113,7 +116,8 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 parts[event.choice].append(event.text)
                 choice = answer.choices[event.choice]
                 choice.tokens += event.tokens
-                choice.logprobs.extend(event.logprobs)
+                if event.logprobs:
+                    choice.logprobs.extend(event.logprobs)
             case Ended():
                 answer.choices[event.choice].reason = event.reason
             case Started():

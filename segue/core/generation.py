@@ -7,14 +7,16 @@ mode or templates; a `Prompt` is complete, so an engine never asks back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from segue.core import frozen
 
 Ability = Literal["partial", "tools", "json", "thinking", "vision", "score"]
 FinishReason = Literal["stop", "length"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decoding:
     """How the next token is chosen, with every default filled in.  Ranges: `request.Sampling`."""
 
@@ -27,7 +29,7 @@ class Decoding:
     seed: int = 1234
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelCard:
     """What a served model is and can do.
 
@@ -47,12 +49,14 @@ class ModelCard:
     token_bytes_max: int = 0
     """The longest token, in bytes; 0 where it is not known.  A text of more than that times the
     context cannot fit, whatever it says."""
+    unambiguous: bool = False
+    """Every text has one tokenisation only, so that no prefix can end inside a token."""
     control_tokens: tuple[str, ...] = ()
     abilities: frozenset[Ability] = frozenset({"partial"})
     decoding: Decoding = field(default_factory=Decoding)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """A run of prompt text.  `control` runs are the spelling of exactly one control token;
     in all other runs such a spelling is plain characters."""
@@ -61,14 +65,47 @@ class Segment:
     control: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class Seam:
+    """How the end of a prefix is searched for the tokens that may stand for it.
+
+    `tokens`: how many of the prefix's last tokens may be given back; `eps`: the search ends when what is
+    unread weighs so little beside what is read; `nodes`: how many beginnings it may read; `seconds`: how
+    long it may take, where the answer need not be deterministic.
+    """
+
+    tokens: int = 4
+    eps: float = 0.01
+    nodes: int = 32
+    seconds: float = 2.0
+
+
+SeamMode = Literal["exact", "healed", "resumed", "plain"]
+"""`exact`: drawn from the model's distribution given the prefix's bytes, up to `bound`; `healed`: the
+last tokens were given back and written again, for engines that cannot score; `resumed`: gone on with
+from the recorded tokens; `plain`: the prefix's own tokens stand."""
+
+
+@frozen
+class SeamFound:
+    """How the prefix was joined to the answer.  `bound`: largest total variation to the exact
+    distribution; `nodes`: beginnings that were read for it."""
+
+    mode: SeamMode
+    bound: float = 0.0
+    nodes: int = 0
+
+
+@frozen
 class Prompt:
     """Everything an engine needs to continue `ids`.
 
     `answer_at` is the index in `ids` where the answer begins: the caller's prefix is
     `ids[answer_at:]`, empty when there is none.  Penalties count from there, and sampling noise
-    is numbered from there.  `logprobs` is `None` when not asked, else the number of
-    alternatives (0-5).
+    is numbered from there.  From `drawn_at` on the ids were drawn one by one by an earlier answer,
+    which this one resumes; None: none were.  `first_choice` is the number of the first choice in the
+    noise.  `seam`: the prefix may end inside a token.  `logprobs` is `None` when not asked, else the
+    number of alternatives (0-5).
     """
 
     request_id: str
@@ -81,9 +118,12 @@ class Prompt:
     choices: int = 1
     logprobs: int | None = None
     deterministic: bool = False
+    drawn_at: int | None = None
+    first_choice: int = 0
+    seam: Seam | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alternative:
     """A token that could have come: its bytes and natural-log probability."""
 
@@ -91,7 +131,7 @@ class Alternative:
     logprob: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenLogprob:
     """The natural-log probability of a token that came, before penalties and temperature."""
 
@@ -100,20 +140,35 @@ class TokenLogprob:
     top: tuple[Alternative, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
-    """The first thing an engine says: the prompt is read, and this much of it was remembered."""
+    """The first thing an engine says: the prompt is read, this much of it was remembered, and so was its
+    prefix joined, where `Prompt.seam` asked for it."""
 
     cached_tokens: int
+    seam: SeamFound | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class Joined:
+    """What a seam search made of a prefix: `path`, with the generated ids behind it, stands for the last
+    `back` of its ids."""
+
+    back: int
+    path: tuple[int, ...]
+
+
+@frozen
 class Chunk:
     """A few tokens more of one choice.  `data` is exactly the bytes of `ids`; a token that ends
-    the answer has no bytes and is not among them.  `finish` is set once a choice, on its last."""
+    the answer has no bytes and is not among them.  `finish` is set once a choice, on its last.
+
+    `joined` comes with a choice's first chunk after a seam search.  The first of its `ids` may then have
+    begun inside the prefix; `data` has what lies beyond."""
 
     choice: int
     ids: tuple[int, ...]
     data: bytes
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: FinishReason | None = None
+    joined: Joined | None = None

@@ -8,13 +8,15 @@ be told from a caller's wish.  This file knows no JSON field name, no model and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from segue.core import frozen
 
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """Who is asking.  `key` is the key's public identifier, never the secret itself."""
 
@@ -22,7 +24,7 @@ class Caller:
     workspace: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A call an assistant made in an earlier turn.  `arguments` is the text it wrote, usually JSON."""
 
@@ -31,7 +33,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One finished turn.  The turn that is to be continued is `Request.prefix`, not a message."""
 
@@ -43,7 +45,7 @@ class Message:
     reasoning: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tool:
     """A function the model may call.  `parameters` is a JSON schema, as loose as the caller sent it."""
 
@@ -52,7 +54,7 @@ class Tool:
     parameters: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """`auto`, `none`, `required`, or `function` with the one function's name."""
 
@@ -60,7 +62,7 @@ class ToolChoice:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Format:
     """The form the answer must have.  `schema` is set for `json_schema` only."""
 
@@ -70,7 +72,7 @@ class Format:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """Where the answer ends: before any of these strings, or before any of these token-id runs."""
 
@@ -81,7 +83,7 @@ class Stop:
         return bool(self.strings or self.sequences)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sampling:
     """Sampling wishes.  `None`: the model's default.
 
@@ -99,7 +101,7 @@ class Sampling:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One request for an answer.
 

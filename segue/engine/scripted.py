@@ -41,6 +41,7 @@ def scripted_card(name: str = "scripted", context_tokens: int = 32_768, output_t
         template=TEMPLATE,
         eos_token="<|im_end|>",
         vocabulary_size=BYTES + len(CONTROL_TOKENS),
+        unambiguous=True,
         control_tokens=CONTROL_TOKENS,
     )
 
@@ -139,14 +140,11 @@ class Scripted:
         try:
             yield Opened(cached_tokens=0)
             delay_s, failure = self._delay_s, self._failure
-            left = failure.chunks if failure is not None else -1
-            for place, chunk in enumerate(self._chunks(prompt)):
-                if left == place and failure is not None:
+            for place, chunk in enumerate(self._chunks(prompt), 1):
+                if failure is not None and place > failure.chunks:
                     raise failure.fault()
-                if delay_s:
+                if delay_s or not place % BREATH_CHUNKS:
                     await asyncio.sleep(delay_s)
-                elif place % BREATH_CHUNKS == BREATH_CHUNKS - 1:
-                    await asyncio.sleep(0)
                 if not self._open:
                     raise EngineLost
                 yield chunk
@@ -212,23 +210,27 @@ class Scripted:
 
     def _echo(self, prompt: Prompt) -> bytes:
         """What stands between the last `<|im_start|>user\\n` and its `<|im_end|>`, less a prefix already said."""
-        said = b"".join(map(self._pieces.__getitem__, prompt.ids[: prompt.answer_at]))
+        said = self._spelled(prompt.ids[: prompt.answer_at])
         last = said.rpartition(b"<|im_start|>user\n")[2].partition(b"<|im_end|>\n<|im_start|>")[0]
-        return last.removeprefix(b"".join(map(self._pieces.__getitem__, prompt.ids[prompt.answer_at :])))
+        return last.removeprefix(self._spelled(prompt.ids[prompt.answer_at :]))
+
+    def _spelled(self, ids: Sequence[int]) -> bytes:
+        return b"".join([self._pieces[token] for token in ids])
 
     def _cut(self, text: bytes, size: int, prompt: Prompt) -> Iterator[Chunk]:
         """The text for every choice in turn, `size` tokens a chunk, within the limit."""
         reason: FinishReason = "length" if len(text) > prompt.output_tokens_max else "stop"
         text = text[: prompt.output_tokens_max]
         last = max(0, (len(text) - 1) // size * size)
-        choices = range(prompt.choices)
+        choices, alternatives = range(prompt.choices), prompt.logprobs
+        logprobs: tuple[TokenLogprob, ...] = ()
         for at in range(0, last + 1, size):
             data = text[at : at + size]
             ids = tuple(data)
-            logprobs = () if prompt.logprobs is None else tuple(_certain(token, prompt.logprobs) for token in ids)
-            finish = reason if at == last else None
+            if alternatives is not None:
+                logprobs = tuple(_certain(token, alternatives) for token in ids)
             for choice in choices:
-                yield Chunk(choice, ids, data, logprobs, finish)
+                yield Chunk(choice, ids, data, logprobs, reason if at == last else None)
 
 
 def _certain(token: int, alternatives: int) -> TokenLogprob:

@@ -24,6 +24,7 @@ import msgspec
 _KEY_BYTES = 24
 _ID_BYTES = 4
 _VERSION = 1
+_SHA256 = hashlib.sha256()
 
 
 class KeysUnusable(Exception):
@@ -46,7 +47,9 @@ class _Content(msgspec.Struct):
 
 def digest(secret: str) -> str:
     """What is kept of a key: SHA-256, hexadecimal."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    fresh = _SHA256.copy()  # cheaper than to have OpenSSL look the method up again
+    fresh.update(secret.encode("utf-8", "surrogatepass"))
+    return fresh.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from segue.core.errors import BodyInvalid, TimedOut, TooLarge
+from segue.wire.limits import PATIENCE_S, Interruption, Patience
 
 # ASGI's own types; the one place where a foreign mapping of anything is passed on.
 ASGIMessage = MutableMapping[str, Any]
@@ -27,26 +28,27 @@ class ClientGone(Exception):
     """The client left; there is nobody to answer."""
 
 
-async def body(receive: Receive, bytes_max: int, wait_s: float) -> bytes:
+async def body(receive: Receive, bytes_max: int, wait_s: float, patience: Patience) -> bytes:
     """The whole body.  Raises TooLarge past `bytes_max`, TimedOut past `wait_s` seconds, ClientGone."""
-    try:
-        async with asyncio.timeout(wait_s):
+
+    def watch(late: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(wait_s - PATIENCE_S, late)
+
+    with Interruption(patience, watch):
+        parts: list[bytes] = []
+        size = 0
+        while True:
             message = await receive()
-            parts: list[bytes] = []
-            size = 0
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                part: bytes = message.get("body", b"")
-                size += len(part)
-                if size > bytes_max:
-                    raise TooLarge("body", bytes_max)
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
-                message = await receive()
-    except TimeoutError:
-        raise TimedOut from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > bytes_max:
+                raise TooLarge("body", bytes_max)
+            if not message.get("more_body", False):
+                return b"".join([*parts, part]) if parts else part
+            parts.append(part)
+    raise TimedOut  # what was waited for was interrupted
 
 
 def json_object(data: bytes) -> dict[str, object]:

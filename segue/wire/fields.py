@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from segue.core import frozen
 from segue.core.errors import FieldWrong
 
 IGNORED_MAX = 20
@@ -45,7 +46,7 @@ class Ignored:
             self.names.append(name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fields:
     """A JSON object of the request.
 
@@ -64,7 +65,7 @@ class Fields:
 
     def inside(self, name: str) -> Fields | None:
         """The object under `name`.  Raises FieldWrong."""
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None:
             return None
         if not isinstance(value, dict):
@@ -73,21 +74,21 @@ class Fields:
 
     def boolean(self, name: str) -> bool | None:
         """A real boolean.  Raises FieldWrong."""
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None or isinstance(value, bool):
             return value
         raise FieldWrong(self.path + name, "boolean")
 
     def string(self, name: str) -> str | None:
         """A string.  Raises FieldWrong."""
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None or isinstance(value, str):
             return value
         raise FieldWrong(self.path + name, "string")
 
     def number(self, name: str) -> float | None:
         """A number; an integer too large for a float becomes an infinity, for the range check to refuse."""
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None:
             return None
         if self.coerces and isinstance(value, str):
@@ -103,7 +104,7 @@ class Fields:
 
     def integer(self, name: str) -> int | None:
         """An integer; 3.0 is one.  Raises FieldWrong."""
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None:
             return None
         if self.coerces and isinstance(value, str):

@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Mutabl
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from segue.core import frozen
 from segue.core.errors import Fault, Internal, MethodNotAllowed, PathUnknown, TooLarge
 from segue.core.events import Event, Failed
 from segue.core.generation import ModelCard
@@ -26,9 +27,10 @@ from segue.core.request import Caller, Request
 from segue.wire.body import ClientGone, Receive, Send, body, json_object
 from segue.wire.dashscope import write as dashscope
 from segue.wire.limits import Limits as Limits
+from segue.wire.limits import Patience
 from segue.wire.openai import write as openai
 from segue.wire.reply import Reply, answer_headers, send_reply
-from segue.wire.stream import Line, Presence, Writer, send_stream, send_whole
+from segue.wire.stream import Line, Writer, presence, send_stream, send_whole
 
 log = logging.getLogger("segue")
 
@@ -56,7 +58,8 @@ class Door(Generic[S]):
     and closing it is the cancellation.  `authenticate` takes the bearer token and the workspace
     header and raises KeyInvalid.  `names` lists every name a model answers to; `card_of` raises
     ModelUnknown.  `encode` gives token ids and bytes of raw text for a model name, and raises
-    ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.
+    ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.  `patience` belongs to
+    the one event loop that the door is served by.
     """
 
     prepare: Callable[[Request], Awaitable[S]]
@@ -68,13 +71,14 @@ class Door(Generic[S]):
     clock: Callable[[], float]
     new_id: Callable[[], str]
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
 
 
 WordedError = Callable[[Fault, str], Reply]
 """A Fault and a request id, as a reply in one protocol: `openai.error` or `dashscope.error`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """One request whose caller is known and whose body is not yet read."""
 
@@ -127,14 +131,11 @@ class Endpoint:
 
     def _headers(self, scope: Scope) -> Mapping[bytes, bytes]:
         """Headers by name.  Of several with one name the first counts.  Raises TooLarge."""
-        found: dict[bytes, bytes] = {}
-        size = 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            found.setdefault(name, value)
+        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        size = sum([len(name) + len(value) for name, value in headers])
         if size > self._limits.header_bytes_max:
             raise TooLarge("headers", self._limits.header_bytes_max)
-        return found
+        return dict(reversed(headers))
 
     async def _refuse(self, fault: Fault, request_id: str, send: _Sent) -> None:
         if send.started:  # nothing more can be said; the server cuts the connection
@@ -173,9 +174,10 @@ def bearer(headers: Mapping[bytes, bytes]) -> str | None:
     return _text(token.strip()) if scheme.lower() == b"bearer" else None
 
 
-async def read_object(exchange: Exchange, limits: Limits) -> dict[str, object]:
+async def read_object(door: Door[S], exchange: Exchange) -> dict[str, object]:
     """The request body as a JSON object.  Raises TooLarge, TimedOut, BodyInvalid, ClientGone."""
-    return json_object(await body(exchange.receive, limits.body_bytes_max, limits.body_wait_s))
+    limits = door.limits
+    return json_object(await body(exchange.receive, limits.body_bytes_max, limits.body_wait_s, door.patience))
 
 
 async def send_json(exchange: Exchange, data: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
@@ -183,10 +185,21 @@ async def send_json(exchange: Exchange, data: bytes, headers: tuple[tuple[bytes,
     await send_reply(Reply(200, data, headers), exchange.id, exchange.send)
 
 
+async def send_plain(exchange: Exchange, data: bytes, kind: str) -> None:
+    """A 200 of another content type."""
+    headers = [
+        (b"content-type", kind.encode("latin-1")),
+        (b"content-length", b"%d" % len(data)),
+        (b"x-request-id", exchange.id.encode("ascii")),
+    ]
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await exchange.send({"type": "http.response.body", "body": data})
+
+
 async def respond(door: Door[S], exchange: Exchange, request: Request, writer: Writer, stream: bool) -> None:
     """Prepare the request and write its answer, streamed or whole.  Raises Fault before the status line."""
     ignored = request.ignored
-    with Presence(exchange.receive) as presence:
+    with presence(door.patience, exchange.receive) as client:
         job = await door.prepare(request)
         del request  # an answer may wait long; its conversation need not wait with it
         extra = answer_headers(job.served, ignored)
@@ -201,7 +214,7 @@ async def respond(door: Door[S], exchange: Exchange, request: Request, writer: W
             *writer.stream_headers,
             *extra,
         ]
-        line = Line(exchange.send, headers, writer.heartbeat, door.limits, presence)
+        line = Line(exchange.send, headers, writer.heartbeat, door.limits, client)
         try:
             await send_stream(door.answer(job), writer, line)
         except ClientGone:

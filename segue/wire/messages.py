@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from segue.core import frozen
 from segue.core.errors import (
     FieldMissing,
     FieldWrong,
@@ -39,7 +40,7 @@ class Dialect:
     roles: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conversation:
     """The finished turns, and the open one.  `asked` is whether any message had the partial flag."""
 
@@ -171,6 +172,8 @@ def _check_tools(messages: list[Message], roles: list[object]) -> None:
     The official samples send no ids, so none is required; but when every tool message has one
     and none of them fits, the history is not a history.
     """
+    if "tool" not in roles:
+        return
     called: set[str] = set()
     any_call = False
     first = -1

@@ -8,10 +8,12 @@ model has an ability is asked later, by policy.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import cast
 
+from segue.core import frozen
 from segue.core.errors import FieldMissing, FieldWrong, NotSupported, OutOfRange, Ranged, StopInvalid, TooLarge
 from segue.core.request import Caller, Format, Request, Sampling, Stop, Tool, ToolChoice
 from segue.wire.fields import VALUE_CHARS_MAX, Fields
@@ -22,6 +24,7 @@ TOKEN_ID_MAX = 2**31 - 1
 CHOICES_MAX = 4
 TOP_LOGPROBS_MAX = 5
 SCHEMA_NAME_CHARS_MAX = 64
+_SAMPLING = frozenset(wish.name for wish in dataclasses.fields(Sampling))  # they are called what the wire calls them
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class StopLimits:
     length_max: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameters:
     """Everything about the answer that is not its conversation.  Fields as in `core.request.Request`."""
 
@@ -79,6 +82,8 @@ def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameter
 
 
 def _sampling(fields: Fields) -> Sampling:
+    if fields.values.keys().isdisjoint(_SAMPLING):
+        return Sampling()
     temperature = fields.number("temperature")
     if temperature is not None and not 0 <= temperature < 2:
         raise OutOfRange("temperature", temperature)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
+from segue.core import frozen
+from segue.core.generation import SeamFound
 from segue.wire.body import Send
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -15,7 +17,7 @@ IGNORED_NAMES_MAX = 20
 _HEADER_SAFE = re.compile(r"[A-Za-z0-9_.\-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """Status, JSON body and the headers beyond the usual ones."""
 
@@ -41,10 +43,24 @@ async def send_reply(reply: Reply, request_id: str, send: Send) -> None:
 
 def answer_headers(served: str, ignored: Sequence[str]) -> tuple[tuple[bytes, bytes], ...]:
     """Which model really answered, and which fields were read past; nothing a header cannot hold."""
-    headers = [(b"x-segue-model", re.sub(r"[^\x21-\x7e]", "_", served).encode("ascii"))]
+    if not ignored:
+        return (_model_header(served),)
+    headers = [_model_header(served)]
     listed = ",".join([name for name in ignored if _HEADER_SAFE.fullmatch(name)][:IGNORED_NAMES_MAX])
     if len(listed) > IGNORED_BYTES_MAX:
         listed = listed[: listed.rindex(",", 0, IGNORED_BYTES_MAX + 1)]
     if listed:
         headers.append((b"x-segue-ignored", listed.encode("ascii")))
     return tuple(headers)
+
+
+def seam_header(seam: SeamFound) -> tuple[bytes, bytes]:
+    """How the caller's prefix was joined to the answer: the mode, and for a search its certificate."""
+    if seam.mode != "exact":
+        return b"x-segue-seam", seam.mode.encode("ascii")
+    return b"x-segue-seam", b"exact; bound=%.1e; nodes=%d" % (seam.bound, seam.nodes)
+
+
+@lru_cache(maxsize=64)  # there are as many as models are served
+def _model_header(served: str) -> tuple[bytes, bytes]:
+    return b"x-segue-model", re.sub(r"[^\x21-\x7e]", "_", served).encode("ascii")

@@ -13,18 +13,15 @@ It knows neither protocol: a `Writer` turns events into bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from types import TracebackType
 from typing import Protocol
 
 from segue.core.errors import Internal
 from segue.core.events import Event, Failed, Finished, Started
 from segue.wire.body import ClientGone, Receive, Send
-from segue.wire.limits import Limits
-from segue.wire.reply import HeaderList, Reply, send_reply
-
-WATCH_AFTER_S = 0.01
+from segue.wire.limits import Interruption, Limits, Patience
+from segue.wire.reply import HeaderList, Reply, seam_header, send_reply
 
 
 class Writer(Protocol):
@@ -43,81 +40,52 @@ class Writer(Protocol):
         ...
 
 
-class Presence:
-    """Interrupts the task that serves a request when its client leaves.
+def presence(patience: Patience, receive: Receive) -> Interruption:
+    """Interrupts the task that serves a request when its client leaves."""
 
-    A context manager: inside it, the client's leaving cancels the serving task, and the
-    cancellation ends at its border.  The task must suspend only in awaits it may be cancelled in.
-    Watching begins after `WATCH_AFTER_S`: a task made and cancelled is a tenth of a short answer.
-    """
-
-    __slots__ = ("_receive", "_task", "_timer", "_watcher", "left")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.left = False
-
-    def __enter__(self) -> Presence:
-        task = asyncio.current_task()
-        assert task is not None, "a request is served by a task"
-        self._task = task
-        self._watcher: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-        # Only our own cancellation is swallowed; one from the server's side goes on.
-        return self.left and self._task.uncancel() == 0 and kind is asyncio.CancelledError
-
-    def leave(self) -> None:
-        """The client is gone, or as good as gone."""
-        if not self.left:
-            self.left = True
-            self._task.cancel()
-
-    def _begin(self) -> None:
-        self._watcher = asyncio.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def listen(left: Callable[[], None]) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
-        self.leave()
+        left()
+
+    return Interruption(patience, lambda left: asyncio.create_task(listen(left)))
 
 
 class Line:
-    """The sending side of one stream.  `start` is its status line and headers."""
+    """The sending side of one stream, to a `client` that is given up when it does not read."""
 
     __slots__ = (
         "_beat",
         "_blocked",
+        "_client",
+        "_headers",
         "_heartbeat",
         "_last",
         "_limits",
         "_loop",
-        "_presence",
         "_send",
         "_start",
         "_timer",
         "started",
     )
 
-    def __init__(self, send: Send, headers: HeaderList, heartbeat: bytes, limits: Limits, presence: Presence) -> None:
+    def __init__(self, send: Send, headers: HeaderList, heartbeat: bytes, limits: Limits, client: Interruption) -> None:
         self._send = send
+        self._headers = headers
         self._start = {"type": "http.response.start", "status": 200, "headers": headers}
         self._heartbeat = heartbeat
         self._limits = limits
-        self._presence = presence
+        self._client = client
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._blocked = False
         self._beat: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(limits.first_event_wait_s, self._tick)
         self.started = False
+
+    def add_header(self, header: tuple[bytes, bytes]) -> None:
+        """One header more; without effect once the status line has left."""
+        self._headers.append(header)
 
     async def write(self, data: bytes, more: bool = True) -> None:
         """Send a piece; the first brings the status line.  Raises ClientGone."""
@@ -148,7 +116,7 @@ class Line:
         wait = limits.heartbeat_s
         if self._blocked or (self._beat is not None and not self._beat.done()):
             if silence >= limits.stalled_s:
-                self._presence.leave()
+                self._client.interrupt()
                 return
         elif not self.started or silence >= limits.heartbeat_s:
             self._last = self._loop.time()
@@ -164,7 +132,7 @@ class Line:
                 await self._send(self._start)
             await self._send({"type": "http.response.body", "body": self._heartbeat, "more_body": True})
         except OSError:
-            self._presence.leave()
+            self._client.interrupt()
 
 
 async def send_stream(events: AsyncGenerator[Event, None], writer: Writer, line: Line) -> None:
@@ -182,7 +150,10 @@ async def send_stream(events: AsyncGenerator[Event, None], writer: Writer, line:
                     await line.write(held + frame, more=False)
                     return
                 if kind is Started:
+                    assert isinstance(event, Started)
                     held = frame
+                    if event.seam is not None:
+                        line.add_header(seam_header(event.seam))
                 elif frame:
                     await line.write(held + frame if held else frame)
                     held = b""
@@ -202,6 +173,8 @@ async def send_whole(
     async with aclosing(events):
         collected = [event async for event in events]
     body = writer.whole(collected)
+    if isinstance(started := collected[0], Started) and started.seam is not None:
+        headers = (*headers, seam_header(started.seam))
     try:
         await send_reply(Reply(200, body, writer.headers + headers), request_id, send)
     except OSError:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from segue.core.errors import EngineLost, Internal, PromptTooLong, QueueFull
 from segue.core.events import Ended, Failed, Finished, Started, Text
 from segue.wire.http import Limits
-from segue.wire.stream import WATCH_AFTER_S
+from segue.wire.limits import PATIENCE_S
 
 from .fakes import COMPAT, ID, NATIVE, Client, House
 
@@ -163,7 +163,7 @@ async def test_leaving_closes_the_answer_at_once(path: str, body: Any, headers: 
     house = House(gate=asyncio.Event(), gate_at=gate_at)
     client = Client(house.app(), path, body, headers)
     task = client.start()
-    await asyncio.sleep(WATCH_AFTER_S * 2)
+    await asyncio.sleep(PATIENCE_S * 2)
     assert not house.closed.is_set()
     assert not task.done()
     client.leave()

@@ -8,8 +8,8 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from segue.core import frozen
 from segue.core.errors import FieldMissing, FieldWrong, MessagesInvalid, PartialWithThinking, TooLarge
 from segue.core.request import Caller, Message, Request
 from segue.wire import messages, parameters
@@ -21,7 +21,7 @@ DIALECT = messages.Dialect("input.", frozenset({"system", "user", "assistant", "
 RESULT_FORMATS = ("text", "message")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """How the caller wants the answer written.  `incremental` is of streams only."""
 
@@ -32,9 +32,11 @@ class Form:
 
 def model_name(values: Mapping[str, object]) -> str:
     """The model asked for.  Raises FieldMissing, FieldWrong."""
-    name = Fields(values, "", True, Ignored()).string("model")
-    if not name:
+    name = values.get("model")
+    if name is None or name == "":
         raise FieldMissing("model")
+    if not isinstance(name, str):
+        raise FieldWrong("model", "string")
     return name
 
 

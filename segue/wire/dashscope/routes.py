@@ -33,7 +33,7 @@ def routes(door: Door[S]) -> list[Route]:
         if exchange.header(b"x-dashscope-async").lower() == "enable":
             raise AsyncDenied
         # Nothing here may outlive the reading: an answer can wait long, its conversation need not.
-        await respond(door, exchange, *asked(exchange, await read_object(exchange, door.limits)))
+        await respond(door, exchange, *asked(exchange, await read_object(door, exchange)))
 
     async def models(exchange: Exchange) -> None:
         query = _query(exchange)
@@ -46,7 +46,7 @@ def routes(door: Door[S]) -> list[Route]:
         await send_json(exchange, body, write.WHOLE_HEADERS)
 
     async def tokenizer(exchange: Exchange) -> None:
-        values = await read_object(exchange, door.limits)
+        values = await read_object(door, exchange)
         model = read.model_name(values)
         door.card_of(model)  # an unknown model is told before the input is looked at
         ids: list[int] = []

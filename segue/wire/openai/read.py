@@ -7,9 +7,9 @@ not come as strings here.  It does not know which model will answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from segue.core.errors import FieldMissing, NotSupported, PartialWithThinking
+from segue.core import frozen
+from segue.core.errors import FieldMissing, FieldWrong, NotSupported, PartialWithThinking
 from segue.core.request import Caller, Request
 from segue.wire import messages, parameters
 from segue.wire.fields import Fields, Ignored
@@ -19,7 +19,7 @@ from segue.wire.openai.fields import FIELDS as FIELDS
 DIALECT = messages.Dialect("", frozenset({"system", "user", "assistant", "tool", "function"}))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Form:
     """How the caller wants the answer written."""
 
@@ -29,9 +29,11 @@ class Form:
 
 def model_name(values: Mapping[str, object]) -> str:
     """The model asked for.  Raises FieldMissing, FieldWrong."""
-    name = Fields(values, "", False, Ignored()).string("model")
-    if not name:
+    name = values.get("model")
+    if name is None or name == "":
         raise FieldMissing("model")
+    if not isinstance(name, str):
+        raise FieldWrong("model", "string")
     return name
 
 

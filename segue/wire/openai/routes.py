@@ -22,7 +22,7 @@ def routes(door: Door[S]) -> list[Route]:
 
     async def chat(exchange: Exchange) -> None:
         # Nothing here may outlive the reading: an answer can wait long, its conversation need not.
-        await respond(door, exchange, *asked(exchange, await read_object(exchange, door.limits)))
+        await respond(door, exchange, *asked(exchange, await read_object(door, exchange)))
 
     async def models(exchange: Exchange) -> None:
         await send_json(exchange, write.models(door.names(), created))

@@ -3,12 +3,13 @@
 Laws: pure; a whole answer is the fold of the events a stream would have written; a text delta
 always has string content, since the official samples add it up unseen; `choices` is empty in
 the usage chunk only, and that is sent only when asked for.  What is the same in every frame is
-encoded once a stream.
+encoded once a stream, and not for a whole answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -24,6 +25,7 @@ from segue.wire.wording import Wording, compat
 encode = msgspec.json.encode
 
 DONE = b"data: [DONE]\n\n"
+_DELTA = b'data: {"choices":[{"finish_reason":null,"delta":{"content":'
 
 
 class Writer:
@@ -40,22 +42,29 @@ class Writer:
         self._choices = request.choices
         self._logprobs = request.logprobs
         self._include_usage = form.include_usage
-        service = b'"created":%d,"system_fingerprint":null,"model":%b,"id":"chatcmpl-%b"}\n\n' % (
-            created,
-            encode(request.model),
-            request.id.encode(),
+
+    @cached_property
+    def _service(self) -> bytes:
+        return b'"created":%d,"system_fingerprint":null,"model":%b,"id":"chatcmpl-%b"}\n\n' % (
+            self._created,
+            encode(self._model),
+            self._id.encode(),
         )
-        self._service = service
-        self._no_usage = b'"object":"chat.completion.chunk","usage":null,' + service
-        self._delta = b'data: {"choices":[{"finish_reason":null,"delta":{"content":'
-        self._tails = [b'},"index":%d,"logprobs":null}],' % i + self._no_usage for i in range(request.choices)]
+
+    @cached_property
+    def _no_usage(self) -> bytes:
+        return b'"object":"chat.completion.chunk","usage":null,' + self._service
+
+    @cached_property
+    def _tails(self) -> list[bytes]:
+        return [b'},"index":%d,"logprobs":null}],' % index + self._no_usage for index in range(self._choices)]
 
     def frame(self, event: Event) -> bytes:
         """The event's frames; empty when it has none."""
         if type(event) is Text:  # nearly all of them, so first and without a match
             if event.logprobs and self._logprobs:
                 return self._with_logprobs(event)
-            return self._delta + encode(event.text) + self._tails[event.choice] if event.text else b""
+            return _DELTA + encode(event.text) + self._tails[event.choice] if event.text else b""
         match event:
             case Text():
                 return b""
@@ -99,7 +108,7 @@ class Writer:
 
     def _with_logprobs(self, event: Text) -> bytes:
         tail = b'},"index":%d,"logprobs":{"content":[%b]}}],' % (event.choice, logprobs.encoded(event.logprobs))
-        return self._delta + encode(event.text) + tail + self._no_usage
+        return _DELTA + encode(event.text) + tail + self._no_usage
 
     def _usage(self, event: Finished) -> bytes:
         usage = encode(_usage(event.prompt_tokens, event.cached_tokens, event.output_tokens))
