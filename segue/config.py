@@ -121,6 +121,26 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Seam:
+    """Where a caller's prefix meets the answer."""
+
+    search: bool = _setting(
+        True,
+        "Draw the answer from the model's distribution given the prefix's bytes, also where it ends inside a token.",
+    )
+    eps: float = _setting(
+        0.01, "The search ends when what it has not read weighs this much of what it has.", low=0.0, high=1.0
+    )
+    tokens: int = _setting(4, "Most tokens of the prefix's end that it may write otherwise.", low=1, high=16)
+    nodes_max: int = _setting(32, "Most beginnings it may read.", low=1, high=1024)
+    time_max_s: float = _setting(2.0, "Longest time it may take; deterministic answers take what they need.", low=0.0)
+    answers_max: int = _setting(
+        4096, "Answers remembered, so that one that comes back as a prefix is resumed exactly; 0 remembers none.", low=0
+    )
+    answers_bytes_max: int = _setting(64 * 1024**2, "Memory for them.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written down.  Never a prompt, an answer or a key."""
 
@@ -137,6 +157,7 @@ class Settings:
     auth: Auth = field(default_factory=Auth)
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
+    seam: Seam = field(default_factory=Seam)
     log: Log = field(default_factory=Log)
 
 

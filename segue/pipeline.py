@@ -1,6 +1,6 @@
 """The whole story of a request on one screen.
 
-    Request -> rules -> template -> encode -> budget -> Prompt -> engine -> Chunk -> assembly -> Event
+    Request -> rules -> template -> encode -> answers -> budget -> Prompt -> engine -> Chunk -> assembly -> Event
 
 `prepare` may raise a Fault, which becomes an HTTP status.  `answer` never raises: its last event
 is `Finished` or `Failed`.  Closing the iterator it returns is the cancellation, all the way down
@@ -10,19 +10,21 @@ to the engine's slot.  A whole answer is `events.fold` of the same stream.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
 from segue.core.errors import EngineFailed, Fault, Internal
 from segue.core.events import Event, Failed, Finished, Started
-from segue.core.generation import Opened, Prompt
+from segue.core.generation import Chunk, Opened, Prompt, Seam, SeamFound
 from segue.core.request import Request, Stop
 from segue.engine.base import Engine
-from segue.output.assembly import Assembly
+from segue.engine.seam.healed import healed
+from segue.output.assembly import Assembly, Before
 from segue.policy import rules
 from segue.prompt import budget, template
+from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import opened
 
 log = logging.getLogger("segue")
@@ -30,26 +32,38 @@ log = logging.getLogger("segue")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request that may run: its engine, what the engine is given, where the answer stops."""
+    """A request that may run: its engine, what the engine is given, where the answer stops, who takes it
+    down, what stands before it, and how the two are joined where the engine does not say."""
 
     engine: Engine
     prompt: Prompt
     stop: Stop
     served: str
+    recorder: Recorder
+    before: Before | None = None
+    seam: SeamFound | None = None
 
 
 class Pipeline:
     """Binds the stages.
 
-    `find` gives the engine that answers to a model name, or raises ModelUnknown; `now` is the clock
-    that templates which print a date are shown.
+    `find` gives the engine that answers to a model name, or raises ModelUnknown; `seam` is how the end of a
+    prefix is searched, None for not at all; `answers` remembers what was said; `now` is the clock that
+    templates which print a date are shown.
     """
 
     def __init__(
-        self, find: Callable[[str], Engine], deterministic: bool = False, now: Callable[[], datetime] = datetime.now
+        self,
+        find: Callable[[str], Engine],
+        deterministic: bool = False,
+        seam: Seam | None = None,
+        answers: Answers | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._find = find
         self._deterministic = deterministic
+        self._seam = seam
+        self._answers = answers or Answers(0, 0)
         self._now = now
 
     async def prepare(self, request: Request) -> Job:
@@ -60,32 +74,48 @@ class Pipeline:
         turn = opened(template.render(card, request, self._now()), request.prefix)
         budget.size(turn.header + turn.prefix, card)
         header = await engine.encode(turn.header)
-        prefix = await engine.encode(turn.prefix) if turn.prefix else []
+        decoding = budget.decoding(request.sampling, card)
+        written = (request.prefix or "").encode()
+        prefix: Sequence[int] = ()
+        resumed = None
+        if written:
+            where = place(request.caller.workspace, card.name, header)
+            resumed = self._answers.find(where, written, decoding)
+            prefix = await engine.encode(turn.prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
             request_id=request.id,
             model=card.name,
             workspace=request.caller.workspace,
-            ids=header + prefix,
+            ids=[*header, *prefix],
             answer_at=len(header),
-            decoding=budget.decoding(request.sampling, card),
+            decoding=decoding,
             output_tokens_max=budget.output_tokens(request.output_tokens_max, len(header) + len(prefix), card),
             choices=request.choices,
             logprobs=request.top_logprobs if request.logprobs else None,
             deterministic=self._deterministic if request.deterministic is None else request.deterministic,
+            drawn_at=None if resumed is None else len(header) + resumed.drawn_at,
+            first_choice=0 if resumed is None else resumed.choice,
+            seam=None if not written or resumed is not None or card.unambiguous else self._seam,
         )
-        return Job(engine, prompt, request.stop, card.name)
+        recorder = Recorder(self._answers, prompt, written, resumed)
+        if not written:
+            return Job(engine, prompt, request.stop, card.name, recorder)
+        before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
+        found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
+        return Job(engine, prompt, request.stop, card.name, recorder, before, found)
 
     async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
         """The events of one answer, in `events.ORDER`.  Never raises."""
         prompt_tokens, cached = len(job.prompt.ids), 0
-        assembly = Assembly(job.prompt.choices, job.stop)
+        assembly = Assembly(job.prompt.choices, job.stop, job.before)
         try:
-            async with aclosing(job.engine.generate(job.prompt)) as chunks:
+            async with aclosing(_generated(job)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, Opened):
                         cached = chunk.cached_tokens
-                        yield Started(prompt_tokens, cached)
+                        yield Started(prompt_tokens, cached, chunk.seam or job.seam)
                         continue
+                    job.recorder.saw(chunk)
                     pieces = await job.engine.pieces(chunk.ids) if assembly.needs_pieces(chunk) else ()
                     for event in assembly.feed(chunk, pieces):
                         yield event
@@ -99,3 +129,12 @@ class Pipeline:
         except Exception:
             log.exception("answer failed", extra={"request_id": job.prompt.request_id})
             yield Failed(Internal())
+        finally:
+            job.recorder.keep()
+
+
+def _generated(job: Job) -> AsyncGenerator[Opened | Chunk, None]:
+    """The engine's own search of the seam, or for one that cannot score the next best."""
+    if job.prompt.seam is None or "score" in job.engine.card.abilities:
+        return job.engine.generate(job.prompt)
+    return healed(job.engine, job.prompt)

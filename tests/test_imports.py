@@ -17,6 +17,7 @@ OTHERS = {
     "core": frozenset[str](),
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},
     "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
+    "metrics": frozenset({"core", "engine", "observe"}),  # what the counters say
     "config_read": frozenset({"core", "config"}),  # fills the tree
 }
 

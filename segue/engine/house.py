@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from segue.core.errors import EngineFailed, EngineLost, Fault
 from segue.core.generation import ModelCard
-from segue.engine.base import Engine
+from segue.engine.base import Engine, Health
 
 
 class House:
@@ -67,6 +67,10 @@ class House:
             return False
         states = [await engine.health() for engine in self._engines.values()]
         return bool(states) and all(state.ready for state in states)
+
+    async def health(self) -> dict[str, Health]:
+        """How every engine is, by served name."""
+        return {name: await engine.health() for name, engine in self._engines.items()}
 
     async def close(self) -> None:
         """Stop every engine, and every start under way.  Safe to call twice."""

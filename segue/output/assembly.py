@@ -11,7 +11,8 @@ completed the stop.  A token's logprob comes no later than the first character t
 when a stop is found, the tokens that begin at or behind the cut lose theirs, a token that begins
 before it keeps its own.
 
-Pure; knows no engine, no protocol and not the caller's prefix.
+A `Before` says what came before the answer: a stop may begin there, and a resumed answer may owe bytes
+of a token that was cut.  Pure; knows no engine and no protocol.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from segue.core import frozen
 from segue.core.events import Ended, Event, Text
 from segue.core.generation import Chunk, TokenLogprob
 from segue.core.request import Stop
@@ -29,29 +31,49 @@ from segue.output.utf8 import decoded
 class _Choice:
     """What one choice has not said yet."""
 
-    __slots__ = ("begins", "bytes", "carried", "ended", "held", "logprobs", "run", "spent")
+    __slots__ = ("before", "begins", "bytes", "carried", "ended", "held", "logprobs", "run", "spent")
 
     def __init__(self) -> None:
         self.ended = False
         self.bytes = b""  # of an unfinished character
         self.held = ""  # text that may be (behind) the beginning of a stop
+        self.before = 0  # so many of the first characters of `held` are the prefix's
         self.spent = 0  # tokens not yet in a Text
         self.logprobs: deque[TokenLogprob] = deque()  # not yet in a Text
         self.begins: deque[int] = deque()  # for each token not released: where in `held` its text begins
         self.run: list[int] = []  # ids that may be the beginning of a stop run
-        self.carried = False  # anything above set, in the case without stops
+        # Anything above set, in the case without stops; with stops, pending bytes that were not looked at yet.
+        self.carried = False
+
+
+@frozen
+class Before:
+    """What stands before an answer: the caller's prefix, the ids that spell it, and bytes that its last
+    token has beyond it, which the answer begins with."""
+
+    text: str = ""
+    ids: Sequence[int] = ()
+    pending: bytes = b""
 
 
 class Assembly:
     """One answer's assembly, for `choices` choices.  `done` when every choice has ended."""
 
-    __slots__ = ("_choices", "_live", "_stops", "output_tokens")
+    __slots__ = ("_before", "_choices", "_live", "_stops", "output_tokens")
 
-    def __init__(self, choices: int, stop: Stop) -> None:
+    def __init__(self, choices: int, stop: Stop, before: Before | None = None) -> None:
         self._choices = [_Choice() for _ in range(choices)]
         self._live = choices
         self._stops = Stops(stop) if stop else None
+        self._before = before
         self.output_tokens = 0
+        if before is not None:
+            for choice in self._choices:
+                choice.bytes, choice.carried = before.pending, bool(before.pending)
+                if self._stops is not None:
+                    choice.held = self._stops.begun_text(before.text)
+                    choice.before = len(choice.held)
+                    choice.run = self._stops.begun_run(before.ids)
 
     @property
     def done(self) -> bool:
@@ -67,6 +89,9 @@ class Assembly:
         if choice.ended:
             return ()
         if self._stops is not None:
+            if chunk.joined is not None and self._before is not None:
+                ids = self._before.ids
+                choice.run = self._stops.begun_run([*ids[: len(ids) - chunk.joined.back], *chunk.joined.path])
             return self._watched(choice, self._stops, chunk, pieces)
         tokens = len(chunk.ids)
         self.output_tokens += tokens
@@ -104,17 +129,18 @@ class Assembly:
     def _watched(self, choice: _Choice, stops: Stops, chunk: Chunk, pieces: Sequence[bytes]) -> list[Event]:
         """The case with stops: token by token, so that the outcome does not depend on the chunks."""
         index = chunk.choice
-        if len(chunk.ids) == 1 and chunk.finish is None and not (choice.spent or choice.bytes or choice.held):
+        quiet = not (choice.spent or choice.bytes or choice.held or choice.run)
+        if len(chunk.ids) == 1 and chunk.finish is None and quiet:
             text, rest = decoded(chunk.data)
             if text and not rest and stops.clear(text, chunk.ids[0]):  # nearly always
                 self.output_tokens += 1
                 return [Text(index, text, 1, chunk.logprobs)]
-        for token, data, logprob in _tokens(chunk, pieces):
+        for token, data, logprob in self._begun(choice, chunk, pieces):
             cut = self._token(choice, stops, token, data, logprob)
             if cut is not None:
                 events: list[Event] = []
                 kept = sum(1 for begin in choice.begins if begin < cut)
-                text = choice.held[:cut]
+                text = choice.held[choice.before : cut]
                 if text or choice.spent:
                     events.append(self._text(choice, index, text, choice.spent, min(kept, len(choice.logprobs))))
                 events.append(self._end(choice, Ended(index, "stop")))
@@ -122,13 +148,24 @@ class Assembly:
         if chunk.finish is None:
             keep = len(choice.held) - stops.pending(choice.held)
             if choice.run:
-                keep = min(keep, choice.begins[-len(choice.run)])
+                keep = min(keep, _begin(choice, len(choice.run)))
             return self._released(choice, index, keep)
         events = []
-        if choice.held or choice.spent:
-            events.append(self._text(choice, index, choice.held, choice.spent, len(choice.logprobs)))
+        text = choice.held[choice.before :]
+        if text or choice.spent:
+            events.append(self._text(choice, index, text, choice.spent, len(choice.logprobs)))
         events.append(self._end(choice, Ended(index, chunk.finish)))
         return events
+
+    @staticmethod
+    def _begun(
+        choice: _Choice, chunk: Chunk, pieces: Sequence[bytes]
+    ) -> Iterator[tuple[int | None, bytes, TokenLogprob | None]]:
+        """The tokens of a chunk; before the first of all, what is pending, which belongs to none of them."""
+        if choice.carried:
+            choice.carried = False
+            yield None, b"", None
+        yield from _tokens(chunk, pieces)
 
     def _token(
         self, choice: _Choice, stops: Stops, token: int | None, data: bytes, logprob: TokenLogprob | None
@@ -145,12 +182,12 @@ class Assembly:
         cut = None
         if text:
             choice.held += text
-            cut = stops.cut(choice.held)
+            cut = stops.cut(choice.held, choice.before)
         if token is None:
             return cut
         matched = stops.complete(choice.run)
         if matched:
-            begin = choice.begins[-matched]
+            begin = _begin(choice, matched)
             return begin if cut is None else min(cut, begin)
         begun = stops.begun(choice.run)
         del choice.run[: len(choice.run) - begun]
@@ -166,8 +203,16 @@ class Assembly:
             tokens += 1
         for place, begin in enumerate(choice.begins):
             choice.begins[place] = begin - keep
-        text, choice.held = choice.held[:keep], choice.held[keep:]
+        text, choice.held = choice.held[choice.before : keep], choice.held[keep:]
+        choice.before = max(0, choice.before - keep)
+        if not text and not tokens:
+            return []
         return [self._text(choice, index, text, tokens, min(tokens, len(choice.logprobs)))]
+
+
+def _begin(choice: _Choice, tokens: int) -> int:
+    """Where in `held` the last `tokens` tokens begin; at its beginning where the first lie in the prefix."""
+    return choice.begins[-tokens] if tokens <= len(choice.begins) else 0
 
 
 def _tokens(chunk: Chunk, pieces: Sequence[bytes]) -> Iterator[tuple[int | None, bytes, TokenLogprob | None]]:

@@ -1,7 +1,7 @@
 """Where an answer must end: strings over its text, token-id runs over its ids.
 
-Laws: only what was generated counts, the caller's prefix is no part of it; generation ends where a
-stop is first complete, so a shorter stop inside a longer one wins when it is complete earlier, and
+Laws: a stop may begin in the caller's prefix, but one that lies wholly inside it never counts; generation
+ends where a stop is first complete, so a shorter stop inside a longer one wins when it is complete earlier, and
 of those complete at the same place the longest counts; the answer ends before the stop's beginning.
 None of this depends on how the text came in pieces.
 
@@ -33,15 +33,25 @@ class Stops:
             return False
         return self.cut(text) is None
 
-    def cut(self, text: str) -> int | None:
-        """The index at which an answer with this text ends, or None when no stop string is complete in it."""
+    def cut(self, text: str, behind: int = 0) -> int | None:
+        """The index at which an answer with this text ends, or None when no stop string is complete in it
+        that ends behind its first `behind` characters."""
         first: tuple[int, int] | None = None
         for string in self._strings:
-            start = text.find(string)
+            start = text.find(string, max(0, behind - len(string) + 1))
             if start >= 0:
                 place = (start + len(string), start)
                 first = place if first is None else min(first, place)
         return None if first is None else first[1]
+
+    def begun_text(self, text: str) -> str:
+        """The longest end of `text`, whatever is complete in it, that is a proper beginning of a stop string."""
+        longest = max(map(len, self._strings), default=0) - 1
+        for size in range(min(longest, len(text)), 0, -1):
+            tail = text[len(text) - size :]
+            if any(len(string) > size and string.startswith(tail) for string in self._strings):
+                return tail
+        return ""
 
     def pending(self, text: str) -> int:
         """How many characters at the end of `text`, where none is complete, may be the beginning of a stop."""
@@ -56,6 +66,15 @@ class Stops:
                     break
                 start += 1
         return most
+
+    def begun_run(self, ids: Sequence[int]) -> list[int]:
+        """The longest end of `ids`, whatever is complete in it, that is a proper beginning of a stop run."""
+        longest = max(map(len, self._runs), default=0) - 1
+        for size in range(min(longest, len(ids)), 0, -1):
+            tail = tuple(ids[len(ids) - size :])
+            if any(len(run) > size and run[:size] == tail for run in self._runs):
+                return list(tail)
+        return []
 
     def complete(self, ids: Sequence[int]) -> int:
         """The length of the longest stop run that ends `ids`; 0 when none does."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from segue.core.errors import (
@@ -15,10 +17,13 @@ from segue.core.errors import (
     PartialWithThinking,
 )
 from segue.core.events import Text
-from segue.core.generation import Chunk, ModelCard
+from segue.core.generation import Chunk, Decoding, ModelCard, Prompt
 from segue.core.request import Request, Stop
-from segue.output.assembly import Assembly
+from segue.engine.seam.cover import Budget, Search
+from segue.engine.seam.lexicon import Lexicon
+from segue.output.assembly import Assembly, Before
 from segue.policy import rules
+from segue.prompt.answers import Answers, Recorder, place
 from tests.docs.test_tables import rows
 from tests.wire.reading import TOOL, USER, both, refused
 
@@ -107,10 +112,44 @@ def with_choices() -> None:
     assert checked(CARD, USER, PREFIX, n=4).choices == 4
 
 
+def said(before: Before, *pieces: bytes) -> str:
+    """The text of an answer in these pieces that `ab` stops."""
+    assembly = Assembly(1, Stop(strings=("ab",)), before)
+    events = [event for piece in pieces for event in assembly.feed(Chunk(0, (1,), piece))]
+    events += assembly.feed(Chunk(0, (), b"", finish="stop"))
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
 def stop_in_prefix() -> None:
-    assembly = Assembly(1, Stop(strings=("ab",)))
-    said = assembly.feed(Chunk(0, (1,), b"b!"))  # behind a prefix that ends in "a"
-    assert [event.text for event in said if isinstance(event, Text)] == ["b!"]
+    assert said(Before("xab"), b"c", b"d") == "cd"
+
+
+def stop_across() -> None:
+    assert said(Before("xa"), b"bc", b"d") == ""
+    assert said(Before("xa"), b"c", b"ab", b"d") == "c"
+
+
+def inside_a_token() -> None:
+    pieces = [b" Fran", b" France", b" Frankly", b"ce", b"x"]
+    search = Search(Lexicon(pieces), b" Fran", Budget())
+    (root,) = search.wanted(1)
+    search.told(root, np.log(np.asarray([0.1, 0.6, 0.2, 0.05, 0.05], np.float32)))
+    elements = {
+        pieces[each.token][each.used :]: round(math.exp(each.logprob), 3) for each in search.cover().heaviest(9)
+    }
+    assert elements == {b"ce": 0.667, b"kly": 0.222, b"": 0.111}
+
+
+def said_before() -> None:
+    answers, how = Answers(8, 10_000), Decoding()
+    recorder = Recorder(answers, Prompt("r", "m", "w", [1, 2], 2, how, 9), b"", None)
+    recorder.saw(Chunk(0, (5,), b"fo"))
+    recorder.saw(Chunk(0, (6,), b"ur"))
+    recorder.keep()
+    found = answers.find(place("w", "m", [1, 2]), b"four", how)
+    assert found is not None
+    assert found.ids.tolist() == [5, 6]
+    assert answers.find(place("other", "m", [1, 2]), b"four", how) is None
 
 
 def no_flag() -> None:
@@ -132,6 +171,9 @@ CHOICES: dict[str, Callable[[], None]] = {
     "`partial` together with JSON mode": with_json,
     "`partial` together with `n` above 1": with_choices,
     "a stop string within the prefix": stop_in_prefix,
+    "a stop string that begins in the prefix and ends in the answer": stop_across,
+    "a prefix that ends inside a token": inside_a_token,
+    "a prefix that this server has said in this conversation": said_before,
     "a last assistant message without `partial`": no_flag,
 }
 

@@ -29,6 +29,10 @@ from segue.engine.llama.vocabulary import Vocabulary
 FloatRow = npt.NDArray[np.float32]
 GRAIN = 4
 ROWS_MIN = 8
+DRAWN_ROWS_MAX = 3
+"""Rows of a step that draws whose results do not depend on their number."""
+PROBES_MAX = 3
+"""Branches that `probe` may read at once."""
 _F16, _Q8_0 = 1, 8
 
 
@@ -78,11 +82,14 @@ class Context:
         params = self._lib.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = self.rows_max
-        params.n_seq_max = sequences + 1
+        params.n_seq_max = sequences + 1 + PROBES_MAX
         self._scratch = sequences  # the padding's own sequence
+        self._probes = range(sequences + 1, sequences + 1 + PROBES_MAX)
         params.flash_attn_type = 1
         params.type_k, params.type_v = _Q8_0, _F16
-        params.n_outputs_max = sequences + 1  # the library insists on one a sequence
+        # The library insists on one a sequence; the ends of prefixes want several rows of one.
+        params.n_outputs_max = max(sequences + 1 + PROBES_MAX, self.rows_max)
+        params.n_outputs_max_per_seq = params.n_outputs_max
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         self._handle = self._lib.llama_init_from_model(model.handle, params)
@@ -106,6 +113,21 @@ class Context:
             self.cut(self._scratch, 0)
         if code != 0:
             raise DecodeError(code)
+
+    def probe(self, source: int, branches: Sequence[tuple[int, Sequence[int]]]) -> list[FloatRow]:
+        """The logits after each branch: the first `count` tokens of sequence `source`, then the branch's
+        own.  At most PROBES_MAX branches; nothing of them stays.  Raises DecodeError."""
+        rows, ends = [], []
+        for scratch, (count, tokens) in zip(self._probes, branches, strict=False):
+            self.share(source, scratch, count)
+            rows += [(token, count + at, scratch, at == len(tokens) - 1) for at, token in enumerate(tokens)]
+            ends.append(len(rows) - 1)
+        try:
+            self.decode(rows)
+            return [self.logits(row).copy() for row in ends]
+        finally:
+            for scratch in self._probes[: len(branches)]:
+                self.cut(scratch, 0)
 
     def logits(self, row: int) -> FloatRow:
         """The logits after the batch's `row`, which must have asked for them."""

@@ -24,9 +24,11 @@ from segue.core.generation import (
     Alternative,
     Chunk,
     FinishReason,
+    Joined,
     ModelCard,
     Opened,
     Prompt,
+    SeamFound,
     Segment,
     TokenLogprob,
 )
@@ -52,6 +54,8 @@ class _Answer:
     resumes: int = 0
     generated: dict[int, list[int]] = field(default_factory=dict)
     """Ids so far of every unfinished choice, by strand number."""
+    joined: dict[int, Joined] = field(default_factory=dict)
+    """What a seam search made of the prefix, by strand number."""
     choice: dict[int, int] = field(default_factory=dict)
 
 
@@ -281,26 +285,41 @@ class LlamaEngine:
     def _open(self, answer: _Answer) -> None:
         """Say everything about each unfinished choice, what it has generated included."""
         prompt, how = answer.prompt, answer.prompt.decoding
-        for number, generated in answer.generated.items():
-            self._say(
-                frames.Open(
-                    strand=number,
-                    workspace=prompt.workspace,
-                    ids=frames.pack_ids([*prompt.ids, *generated]),
-                    answer_at=prompt.answer_at,
-                    choice=answer.choice[number],
-                    tokens_max=prompt.output_tokens_max - len(generated),
-                    temperature=how.temperature,
-                    top_p=how.top_p,
-                    top_k=how.top_k,
-                    repetition_penalty=how.repetition_penalty,
-                    presence_penalty=how.presence_penalty,
-                    frequency_penalty=how.frequency_penalty,
-                    seed=how.seed,
-                    logprobs=-1 if prompt.logprobs is None else prompt.logprobs,
-                    deterministic=prompt.deterministic,
-                )
+        choices = [self._choice(answer, number) for number in answer.generated]
+        asked = prompt.seam
+        seam = None if asked is None else frames.Seam(asked.tokens, asked.eps, asked.nodes, asked.seconds)
+        self._say(
+            frames.Open(
+                workspace=prompt.workspace,
+                ids=frames.pack_ids(list(prompt.ids)),
+                answer_at=prompt.answer_at,
+                drawn_at=len(prompt.ids) if prompt.drawn_at is None else prompt.drawn_at,
+                seam=seam,
+                choices=choices,
+                temperature=how.temperature,
+                top_p=how.top_p,
+                top_k=how.top_k,
+                repetition_penalty=how.repetition_penalty,
+                presence_penalty=how.presence_penalty,
+                frequency_penalty=how.frequency_penalty,
+                seed=how.seed,
+                logprobs=-1 if prompt.logprobs is None else prompt.logprobs,
+                deterministic=prompt.deterministic,
             )
+        )
+
+    @staticmethod
+    def _choice(answer: _Answer, number: int) -> frames.Choice:
+        prompt, generated, joined = answer.prompt, answer.generated[number], answer.joined.get(number)
+        back, path = (joined.back, joined.path) if joined is not None else (0, ())
+        return frames.Choice(
+            strand=number,
+            choice=prompt.first_choice + answer.choice[number],
+            back=back,
+            generated=frames.pack_ids([*path, *generated]),
+            joined=joined is not None,
+            tokens_max=prompt.output_tokens_max - len(generated),
+        )
 
     # --- what is heard -----------------------------------------------------------------------
 
@@ -334,16 +353,20 @@ class LlamaEngine:
         if answer is None:
             return  # cancelled while the step ran
         choice = answer.choice[token.strand]
+        joined = None
+        if token.joined is not None:
+            joined = Joined(token.joined.back, tuple(frames.unpack_ids(token.joined.path)))
+            answer.joined[token.strand] = joined
         if not answer.opened:
             answer.opened = True
-            answer.items.put_nowait(Opened(max(token.cached, 0)))
+            answer.items.put_nowait(Opened(max(token.cached, 0), _found(token)))
         ids = () if token.id < 0 else (token.id,)
         answer.generated[token.strand].extend(ids)
         finish: FinishReason | None = _FINISH[token.finish]
         if finish is not None:
             del self._strands[token.strand]
             del answer.generated[token.strand]
-        answer.items.put_nowait(Chunk(choice, ids, token.data, _logprobs(token), finish))
+        answer.items.put_nowait(Chunk(choice, ids, token.data, _logprobs(token), finish, joined))
 
     def _card_of(self, ready: frames.Ready) -> ModelCard:
         spec = self._spec
@@ -358,12 +381,16 @@ class LlamaEngine:
             vocabulary_size=ready.vocabulary_size,
             token_bytes_max=ready.longest,
             control_tokens=tuple(ready.control),
-            abilities=spec.abilities,
+            abilities=spec.abilities | {"score"},
             decoding=spec.decoding,
         )
 
 
 _FINISH: dict[str, FinishReason | None] = {"": None, "stop": "stop", "length": "length"}
+
+
+def _found(token: frames.Token) -> SeamFound | None:
+    return None if token.joined is None else SeamFound("exact", token.joined.bound, token.joined.nodes)
 
 
 def _logprobs(token: frames.Token) -> tuple[TokenLogprob, ...]:

@@ -1,7 +1,7 @@
 """What the server process and the engine process say to each other.
 
 Framing: four bytes of little-endian length, then one msgpack message.  Token ids travel as
-little-endian int32 bytes.  One `Open` is one choice; the server expands n choices into n of them.
+little-endian int32 bytes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,42 @@ FRAME_BYTES_MAX = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
 
-class Open(msgspec.Struct, tag=True, array_like=True):
-    """Begin, or go on with, one choice.
-
-    `ids` is everything known: prompt, prefix and what was already generated; the answer begins
-    at `answer_at`.
-    """
+class Choice(msgspec.Struct, array_like=True):
+    """One choice of an answer: the answer's `ids` but for the last `back`, then `generated`, which it has
+    already said.  `joined`: its seam has been found."""
 
     strand: int
+    choice: int
+    back: int
+    generated: bytes
+    joined: bool
+    tokens_max: int
+
+
+class Seam(msgspec.Struct, array_like=True):
+    """How the end of the prefix is to be searched: tokens given back, and the search's budget."""
+
+    tokens: int
+    eps: float
+    nodes: int
+    seconds: float
+
+
+class Open(msgspec.Struct, tag=True, array_like=True):
+    """Begin, or go on with, an answer.
+
+    `ids` is the prompt with the prefix; the answer begins at `answer_at`; from `drawn_at` on its ids
+    were drawn one by one, by an earlier request.  All choices come in one message, so that they take
+    their places in the same step: who shares a step decides the last bits of its arithmetic, and a
+    request asked twice must meet the same company.
+    """
+
     workspace: str
     ids: bytes
     answer_at: int
-    choice: int
-    tokens_max: int
+    drawn_at: int
+    seam: Seam | None
+    choices: list[Choice]
     temperature: float
     top_p: float
     top_k: int
@@ -93,8 +116,19 @@ class Logprob(msgspec.Struct, array_like=True):
     top: list[tuple[bytes, float]]
 
 
+class Joined(msgspec.Struct, array_like=True):
+    """What became of the end of the prefix: the last `back` of its ids became `path` and what was said.  `bound` is the
+    search's largest total variation, `nodes` what it read."""
+
+    back: int
+    path: bytes
+    bound: float
+    nodes: int
+
+
 class Token(msgspec.Struct, array_like=True):
-    """What one step did for one strand.  `id` < 0: the answer ended without a token."""
+    """What one step did for one strand.  `id` < 0: the answer ended without a token.  `data` is what of
+    the token's bytes lies behind the prefix."""
 
     strand: int
     id: int
@@ -102,6 +136,7 @@ class Token(msgspec.Struct, array_like=True):
     finish: str  # "", "stop" or "length"
     cached: int  # >= 0 on a strand's first token only
     logprob: Logprob | None = None
+    joined: Joined | None = None  # on the first token after a seam search
 
 
 class Step(msgspec.Struct, tag=True, array_like=True):

@@ -8,6 +8,8 @@ prompts that are still being read.  Laws:
 - a strand whose prompt begins like one that is being read just now waits for that part of it;
 - no room in the cache: remembered sequences go first, then the youngest strand gives up its
   place, waits, and later goes on from its ids;
+- a prefix that may end inside a token is read to its end like any prompt; then its cover is searched,
+  a few branches before each step, and the strand goes on from the element it draws;
 - a `solitary` lane runs one strand at a time, in pieces of fixed size counted from its beginning,
   and remembers nothing, so that neither neighbours nor the past can change the last bits of its
   arithmetic, on any processor.
@@ -21,13 +23,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from segue.engine.llama.context import Context, DecodeError, FloatRow, padding
-from segue.engine.llama.frames import Logprob, Token
+from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, padding
+from segue.engine.llama.frames import Joined, Logprob, Token, pack_ids
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace, Plan
 from segue.engine.llama.sampling import logprobs
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
+from segue.engine.seam.cover import Cover, Element
+from segue.engine.seam.lexicon import Lexicon
 
 Row = tuple[int, int, int, bool]
 
@@ -40,12 +44,13 @@ class Lane:
         context: Context,
         memory: Memory,
         vocabulary: Vocabulary,
+        lexicon: Lexicon,
         slots: int,
         pace: Pace,
         failed: Callable[[Strand, str], None],
         solitary: bool = False,
     ) -> None:
-        self._context, self._memory, self._vocabulary = context, memory, vocabulary
+        self._context, self._memory, self._vocabulary, self._lexicon = context, memory, vocabulary, lexicon
         self._slots, self._pace, self._failed, self._solitary = slots, pace, failed, solitary
         self.waiting: deque[Strand] = deque()
         self.running: list[Strand] = []
@@ -74,25 +79,129 @@ class Lane:
     def step(self) -> list[Token]:
         """One step.  Returns what the strands said; empty when nothing was complete."""
         self._admit()
+        self._search()
         said: list[Token] = []
         for strand in [strand for strand in self.running if not strand.drawing and self._placed(strand)]:
-            end = self._memory.end(strand.workspace, strand.array()) if strand.missing == 0 else None
-            if end is not None:
-                said.append(self._draw(strand, end))
+            said.extend(self._prepared(strand))
         for plan in self._alone() if self._solitary else self._together():
             said.extend(self._run(plan))
         return said
 
+    def _prepared(self, strand: Strand) -> list[Token]:
+        """What a strand that has its place can say without a step: what was found for the same prompt before."""
+        said: list[Token] = []
+        if (seam := strand.seam) is not None:
+            cover = self._memory.ends.cover(strand.workspace, strand.array(), seam.at, seam.budget)
+            if cover is None and seam.search is not None and seam.search.over:
+                cover = seam.cover()
+                self._memory.ends.keep_cover(strand.workspace, strand.array(), seam.at, seam.budget, cover)
+            if cover is None:
+                return said
+            said = self._join(strand, cover)
+        if strand in self.running and strand.missing == 0:
+            assert strand.sequence is not None
+            end = self._memory.ends.logits(strand.workspace, strand.array())
+            if end is not None:
+                said.append(self._draw(strand, end))
+            else:  # forgotten just now: its last token is read again
+                self._memory.shorten(strand.sequence, strand.held - 1)
+        return said
+
+    def _search(self) -> None:
+        """Read a few branches for the eldest strand whose seam is searched."""
+        searching = [strand for strand in self.running if strand.seam is not None and strand.seam.search is not None]
+        for strand in sorted(searching, key=lambda strand: strand.arrived):
+            seam, sequence = strand.seam, strand.sequence
+            if seam is None or seam.search is None or sequence is None:
+                continue  # it has just lost its place to an elder one's search
+            nodes = seam.branches()
+            if not nodes:
+                continue
+            if seam.late and not self._solitary:
+                seam.search.give_up()
+                continue
+            branches = [(seam.at + seam.common(node.path), node.path[seam.common(node.path) :]) for node in nodes]
+            count = sum(len(tokens) for _, tokens in branches)
+            if count > self._context.rows_max or not self._room(count, strand):
+                seam.search.give_up()
+                continue
+            if strand.sequence is None:  # it was the youngest itself
+                continue
+            try:
+                rows = self._context.probe(sequence.number, branches)
+            except DecodeError as error:
+                self._failed(strand, str(error))
+                self._leave(strand, remember=False)
+                continue
+            for node, logits in zip(nodes, rows, strict=True):
+                seam.search.told(node, logits)
+            return
+
+    def _join(self, strand: Strand, cover: Cover) -> list[Token]:
+        """The strand draws which tokens stand for the end of its prefix, and says what they say beyond it."""
+        seam = strand.seam
+        assert seam is not None
+        trunk = strand.ids[: seam.at]
+        element = strand.sampler.join(cover) if cover.parts else None
+        path = seam.main if element is None else (*element.path, element.token)
+        common = seam.at + seam.common(path)
+        overhang = b"" if element is None else self._vocabulary.piece(element.token)[element.used :]
+        kept = path if not overhang else path[:-1]
+        joined = Joined(len(seam.main), pack_ids(list(kept)), cover.bound, cover.nodes)
+        strand.join([*trunk, *path], list(path), common, joined)
+        if strand.sequence is not None:
+            self._memory.shorten(strand.sequence, min(common, strand.held))
+        if not overhang or element is None:
+            return []
+        # Its last token is the answer's first: from here on it is in the middle of its answer.
+        strand.drawing = strand.rereads(always=self._solitary)
+        cached, strand.cached = strand.cached, -1
+        said = Token(strand.number, element.token, overhang, "", cached, joined=strand.joined)
+        strand.joined = None
+        if strand.logprobs >= 0:
+            said.logprob = self._element_logprob(strand, cover, element)
+        self._count(strand, said)
+        return [said]
+
+    def _element_logprob(self, strand: Strand, cover: Cover, element: Element) -> Logprob:
+        """Shares in the cover, before penalties and temperature; rivals are told by what they add."""
+        top: dict[bytes, float] = {}
+        for rival in cover.heaviest(4 * strand.logprobs):
+            data = self._vocabulary.piece(rival.token)[rival.used :]
+            if data and (data in top or len(top) < strand.logprobs):
+                top[data] = float(np.logaddexp(top[data], rival.logprob)) if data in top else rival.logprob
+        best = sorted(top.items(), key=lambda rival: -rival[1])
+        return Logprob(self._vocabulary.piece(element.token)[element.used :], element.logprob, best)
+
     def _alone(self) -> list[Plan]:
         assert len(self.running) <= 1
-        placed = [strand for strand in self.running if strand.sequence is not None]
-        return [self._fit([(strand, min(strand.missing, self._context.rows_max))]) for strand in placed]
+        plan: Plan = []
+        for strand in self.running:
+            if strand.sequence is None or not strand.missing:
+                continue
+            if strand.rereads(always=True):
+                plan = [(strand, min(strand.missing, DRAWN_ROWS_MAX))]
+            else:
+                plan = [(strand, min(strand.drawn_at - strand.held, self._context.rows_max))]
+        return [self._fit(plan)]
 
     def _together(self) -> list[Plan]:
-        drawing = [(strand, 1) for strand in self.running if strand.drawing]
-        reading = [strand for strand in self.running if not strand.drawing and strand.sequence is not None]
-        plan = self._fit(drawing + self._pieces(reading, len(drawing)))
-        return [plan] if any(not strand.drawing for strand, _ in plan) else self._pace.cut(plan)
+        drawing = [
+            (strand, strand.missing)
+            for strand in self.running
+            if strand.drawing or (strand.reading and strand.rereads(always=False))
+        ]
+        reading = [strand for strand in self.running if strand.reading and not strand.rereads(always=False)]
+        plan = self._fit(drawing + self._pieces(reading, sum(count for _, count in drawing)))
+        return [plan] if self._reads(plan) else self._pace.cut(plan)
+
+    def _reads(self, plan: Plan) -> bool:
+        """Does a step read prompts, or only go on with answers?"""
+        return any(not strand.drawing and not strand.rereads(always=self._solitary) for strand, _ in plan)
+
+    def _padding(self, plan: Plan) -> int:
+        """Rows that make a step which reads prompts one of the common kind; none for drawing alone."""
+        return padding(_rows(plan)) if self._reads(plan) else 0
 
     def _admit(self) -> None:
         """First come, first served; whoever is next waits for room to read its whole prompt."""
@@ -133,7 +242,11 @@ class Lane:
             common = _common(other, strand)
             if common > remembered and other.held < common:
                 return False
-        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left)
+        most = None
+        if (seam := strand.seam) is not None:
+            known = self._memory.ends.cover(strand.workspace, ids, seam.at, seam.budget)
+            most = None if known is not None else seam.at - 1  # the logits behind each of its tokens are wanted
+        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most)
         if begun is None:
             return False
         strand.sequence, found = begun
@@ -143,7 +256,7 @@ class Lane:
 
     def _fit(self, plan: Plan) -> Plan:
         """Make room in the cache for the plan, giving up places from the youngest on if need be."""
-        while plan and not self._memory.reserve(_rows(plan) + _padding(plan)):
+        while plan and not self._memory.reserve(_rows(plan) + self._padding(plan)):
             holders = [strand for strand in self.running if strand.sequence is not None]
             youngest = max(holders, key=lambda strand: strand.arrived)
             if len(holders) == 1:
@@ -155,29 +268,41 @@ class Lane:
             plan = [(strand, count) for strand, count in plan if strand is not youngest]
         return plan
 
+    def _room(self, count: int, searching: Strand) -> bool:
+        """Make room for a search, giving up places from the youngest on.  False: it is alone, and too large."""
+        while searching.sequence is not None and not self._memory.reserve(count):
+            holders = [strand for strand in self.running if strand.sequence is not None]
+            if len(holders) == 1:
+                return False
+            self._set_aside(max(holders, key=lambda strand: strand.arrived))
+        return True
+
     def _set_aside(self, strand: Strand) -> None:
         assert strand.sequence is not None
         self._memory.forget(strand.sequence)
         strand.sequence, strand.drawing = None, False
+        if strand.seam is not None:
+            strand.seam.restart()
         self.running.remove(strand)
         self.waiting.appendleft(strand)
 
     def _run(self, plan: Plan) -> list[Token]:
         rows: list[Row] = []
-        ends: list[tuple[Strand, int]] = []
+        ends: list[tuple[Strand, int, int]] = []
         for strand, count in plan:
             assert strand.sequence is not None
-            start, number = strand.held, strand.sequence.number
+            start, number, seam = strand.held, strand.sequence.number, strand.seam
             last = start + count == len(strand.ids)
-            rows.extend((strand.ids[at], at, number, False) for at in range(start, start + count))
-            if last:
-                rows[-1] = (*rows[-1][:3], True)
-                ends.append((strand, len(rows) - 1))
+            for at in range(start, start + count):
+                wanted = (last and at == start + count - 1) or (seam is not None and at >= seam.at - 1)
+                if wanted:
+                    ends.append((strand, at, len(rows)))
+                rows.append((strand.ids[at], at, number, wanted))
         if not rows:
             return []
         began = time.perf_counter()
         try:
-            self._context.decode(rows, _padding(plan))
+            self._context.decode(rows, self._padding(plan))
         except DecodeError as error:
             for strand, _ in plan:
                 self._failed(strand, str(error))
@@ -188,11 +313,18 @@ class Lane:
             start = strand.held
             self._memory.extend(strand.sequence, np.asarray(strand.ids[start : start + count], np.int32))
         said: list[Token] = []
-        for strand, row in ends:
+        for strand, at, row in ends:
             logits = self._context.logits(row)
-            if not strand.drawing:
-                self._memory.keep_end(strand.workspace, strand.array(), logits)
-            said.append(self._draw(strand, logits))
+            last = at == len(strand.ids) - 1
+            if last and strand.drawn_at == len(strand.ids):
+                assert strand.sequence is not None
+                self._memory.ends.keep(strand.workspace, strand.array(), logits, strand.sequence)
+            if strand.seam is not None:
+                strand.seam.learn(at, logits)
+                if last:
+                    strand.seam.begin(self._lexicon)
+            elif last:
+                said.append(self._draw(strand, logits))
         self._pace.took(len(rows), time.perf_counter() - began)
         return said
 
@@ -203,21 +335,26 @@ class Lane:
         raw = logits.copy() if wants else logits
         token = strand.sampler.draw(logits)
         cached, strand.cached = strand.cached, -1
+        joined, strand.joined = strand.joined, None
         if token in self._vocabulary.eog:
             self._leave(strand)
-            return Token(strand.number, -1, b"", "stop", cached)
-        said = Token(strand.number, token, self._vocabulary.piece(token), "", cached)
+            return Token(strand.number, -1, b"", "stop", cached, joined=joined)
+        said = Token(strand.number, token, self._vocabulary.piece(token), "", cached, joined=joined)
         if wants:
             total, best = logprobs(raw, strand.logprobs)
             top = [(self._vocabulary.piece(i), value) for i, value in best]
             said.logprob = Logprob(said.data, float(raw[token]) - total, top)
         strand.ids.append(token)
         strand.sampler.see(token)
+        self._count(strand, said)
+        return said
+
+    def _count(self, strand: Strand, said: Token) -> None:
+        """A token more was said; perhaps the last."""
         strand.tokens_left -= 1
         if strand.tokens_left <= 0 or len(strand.ids) >= self._context.cells:
             said.finish = "length"
             self._leave(strand)
-        return said
 
     def _leave(self, strand: Strand, remember: bool = True) -> None:
         self.running.remove(strand)
@@ -231,11 +368,6 @@ class Lane:
 
 def _rows(plan: Plan) -> int:
     return sum(count for _, count in plan)
-
-
-def _padding(plan: Plan) -> int:
-    """Rows that make a step which reads prompts one of the common kind; none for drawing alone."""
-    return padding(_rows(plan)) if any(not strand.drawing for strand, _ in plan) else 0
 
 
 def _common(other: Strand, strand: Strand) -> int:

@@ -8,8 +8,9 @@ when room is needed (the least recently used).
 Exactness asks two things of it.  Attention adds up in the order of the cells, and the library takes
 the lowest free ones once there are enough holes; so while one answer runs alone nothing is freed
 from between: when room is needed then, everything goes at once, except the sequence that is about
-to be shared, which is moved to the front.  And the logits at the end of a prompt are kept, so that
-a prompt asked again is not read again in another way.
+to be shared, which is moved to the front.  And the logits at the end of a prompt are kept, with the
+sequence they came from, so that a prompt asked again is not read again in another way, nor gone on
+with over cells that another kind of step has computed.
 
 Laws: a sequence is only ever matched within its own workspace, so that neither time nor
 `cached_tokens` can tell one workspace of another's prompts.  The books say exactly what the
@@ -18,43 +19,18 @@ library holds; `Context` is only changed through here, except for `decode` itsel
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from segue.engine.llama.context import Context, FloatRow
+from segue.engine.llama.context import Context
+from segue.engine.llama.ends import Ends
+from segue.engine.llama.sequence import Sequence
 
 _GROWTH = 256
 _NUMBERS_KEPT = 4
 """Sequence numbers that an answer beginning alone finds free: one for each choice it may have."""
-_ENDS_MAX = 32
-"""Prompt ends whose logits are kept; 0.6 MB each with a vocabulary of 150,000."""
-
-
-@dataclass(slots=True, eq=False)
-class Sequence:
-    """A row of tokens in the cache.  `held` of them are computed; `cells` names the cell of each."""
-
-    number: int
-    workspace: str
-    tokens: npt.NDArray[np.int32]
-    cells: npt.NDArray[np.int32]
-    held: int = 0
-    running: bool = True
-    used_at: int = 0
-    began_at: int = 0
-    """How many cells had ever been taken when it began."""
-    taken: int = 0
-    """How many it took itself."""
-
-    def common(self, ids: npt.NDArray[np.int32]) -> int:
-        """How many leading tokens of `ids` are computed here."""
-        size = min(self.held, len(ids))
-        differing = np.nonzero(self.tokens[:size] != ids[:size])[0]
-        return int(differing[0]) if len(differing) else size
 
 
 @dataclass(slots=True)
@@ -65,12 +41,12 @@ class Memory:
     sequences_max: int
     divisible: bool = True
     sequences: list[Sequence] = field(default_factory=list)
+    ends: Ends = field(default_factory=Ends)
     _numbers: list[int] = field(init=False)
     _references: npt.NDArray[np.int32] = field(init=False)
     _free: list[int] = field(init=False)
     _clock: int = 0
     _taken: int = 0
-    _ends: OrderedDict[bytes, FloatRow] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self._numbers = list(range(self.sequences_max - 1, -1, -1))
@@ -87,38 +63,34 @@ class Memory:
         held = [sequence.cells[: sequence.held] for sequence in self.sequences if sequence.running]
         return len(np.unique(np.concatenate(held))) if held else 0
 
-    def keep_end(self, workspace: str, ids: npt.NDArray[np.int32], logits: FloatRow) -> None:
-        """These are the logits after a prompt."""
-        self._ends[_end(workspace, ids)] = logits.copy()
-        while len(self._ends) > _ENDS_MAX:
-            self._ends.popitem(last=False)
-
-    def end(self, workspace: str, ids: npt.NDArray[np.int32]) -> FloatRow | None:
-        """A copy of the logits after a prompt, when they were kept."""
-        kept = self._ends.get(_end(workspace, ids))
-        if kept is None:
-            return None
-        self._ends.move_to_end(_end(workspace, ids))
-        return kept.copy()
-
     def best(self, workspace: str, ids: npt.NDArray[np.int32]) -> tuple[Sequence | None, int]:
-        """The sequence with the longest common head, and its length.  All of `ids` only where the
-        logits at its end were kept; else the last token is to be computed again."""
+        """The sequence with the longest common head, and its length: of equal ones that which the kept
+        logits came from, else the latest.  All of `ids` only where the logits at its end were kept; else
+        the last token is to be computed again."""
         found, length = None, 0
         if not self.divisible:
             return found, length
         for sequence in self.sequences:
-            if sequence.workspace == workspace and (common := sequence.common(ids)) > length:
+            if sequence.workspace != workspace:
+                continue
+            common = sequence.common(ids)
+            if common > length or (found is not None and common == length and sequence.used_at > found.used_at):
                 found, length = sequence, common
-        if length == len(ids) and _end(workspace, ids) not in self._ends:
-            length -= 1
+        if length == len(ids):
+            holder = self.ends.holder(workspace, ids)
+            if holder is None:
+                length -= 1
+            elif holder in self.sequences and holder.common(ids) == length:
+                found = holder
         return found, length
 
-    def begin(self, workspace: str, ids: npt.NDArray[np.int32], growth: int = 0) -> tuple[Sequence, int] | None:
-        """A new running sequence, with the longest remembered head already in it, and that head's
-        length.  `growth` is how long the answer may become.  None when every sequence number is
-        in use by a running one."""
-        source, length = self.best(workspace, ids)
+    def begin(
+        self, workspace: str, ids: npt.NDArray[np.int32], growth: int = 0, most: int | None = None
+    ) -> tuple[Sequence, int] | None:
+        """A new running sequence, with the longest remembered head already in it (of at most `most`
+        tokens), and that head's length.  `growth` is how long the answer may become.  None when every
+        sequence number is in use by a running one."""
+        source, length = self._head(workspace, ids, most)
         if source is not None:
             self._touch(source)
         alone = not any(sequence.running for sequence in self.sequences)
@@ -127,8 +99,9 @@ class Memory:
         elif not self._numbers and not self._forget_oldest():
             return None
         if source is None or source not in self.sequences:
-            source, length = self.best(workspace, ids)
+            source, length = self._head(workspace, ids, most)
         sequence = self._new(workspace)
+        sequence.asked = len(ids)
         if source is not None and length:
             self.context.share(source.number, sequence.number, length)
             sequence.tokens = source.tokens[:length].copy()
@@ -136,6 +109,10 @@ class Memory:
             sequence.held = length
             self._references[sequence.cells] += 1
         return sequence, length
+
+    def _head(self, workspace: str, ids: npt.NDArray[np.int32], most: int | None) -> tuple[Sequence | None, int]:
+        source, length = self.best(workspace, ids)
+        return source, length if most is None else min(length, most)
 
     def _new(self, workspace: str) -> Sequence:
         sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32))
@@ -183,10 +160,21 @@ class Memory:
         sequence.taken += count
         sequence.held = end
 
+    def shorten(self, sequence: Sequence, count: int) -> None:
+        """Keep the first `count` tokens of a running sequence."""
+        if count >= sequence.held:
+            return
+        self.context.cut(sequence.number, count)
+        self._release(sequence.cells[count : sequence.held])
+        given = min(sequence.held - count, sequence.taken)
+        self._taken -= given
+        sequence.taken -= given
+        sequence.held = count
+
     def finish(self, sequence: Sequence) -> None:
         """The sequence runs no more; it is remembered until its room is needed, unless another
-        remembers all of it and its cells are the last taken, so that no hole is left.  Others that
-        it remembers wholly, cell by cell, go."""
+        remembers all of it, in the same cells as far as its prompt goes, and its own cells are the last
+        taken, so that no hole is left.  Others that it remembers wholly, cell by cell, go."""
         sequence.running = False
         self._touch(sequence)
         ids = sequence.tokens[: sequence.held]
@@ -196,7 +184,7 @@ class Memory:
             if other is not sequence and not other.running and other.workspace == sequence.workspace
         ]
         last = self._taken - sequence.began_at == sequence.taken
-        covered = last and any(other.common(ids) == sequence.held for other in peers)
+        covered = last and any(other.common(ids) == sequence.held and _alike(other, sequence) for other in peers)
         if sequence.held == 0 or not self.divisible or covered:
             self.forget(sequence)
             return
@@ -207,11 +195,13 @@ class Memory:
     def forget(self, sequence: Sequence) -> None:
         """Drop a sequence and free what only it held."""
         self.context.cut(sequence.number, 0)
-        cells = sequence.cells[: sequence.held]
-        self._references[cells] -= 1
-        self._free.extend(cells[self._references[cells] == 0].tolist())
+        self._release(sequence.cells[: sequence.held])
         self.sequences.remove(sequence)
         self._numbers.append(sequence.number)
+
+    def _release(self, cells: npt.NDArray[np.int32]) -> None:
+        self._references[cells] -= 1
+        self._free.extend(cells[self._references[cells] == 0].tolist())
 
     def _forget_oldest(self) -> bool:
         remembered = [sequence for sequence in self.sequences if not sequence.running]
@@ -225,11 +215,10 @@ class Memory:
         sequence.used_at = self._clock
 
 
-def _end(workspace: str, ids: npt.NDArray[np.int32]) -> bytes:
-    digest = hashlib.blake2b(workspace.encode(), digest_size=16)
-    digest.update(b"\0")
-    digest.update(ids.tobytes())
-    return digest.digest()
+def _alike(other: Sequence, sequence: Sequence) -> bool:
+    """Does `other` hold the sequence's prompt in the very same cells?"""
+    asked = min(sequence.asked, sequence.held)
+    return bool((other.cells[:asked] == sequence.cells[:asked]).all())
 
 
 def _grown(array: npt.NDArray[np.int32], held: int, room: int) -> npt.NDArray[np.int32]:

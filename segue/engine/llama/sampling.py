@@ -14,13 +14,16 @@ the k-th largest logit from below), so the common case never sorts the vocabular
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from segue.core.generation import Decoding
 from segue.engine.llama.context import FloatRow
+from segue.engine.seam.cover import Cover, Element, Part, Path, log_sum
 
 _BLOCK = 128
 _NUCLEUS_FIRST = 256
@@ -59,21 +62,87 @@ class Sampler:
         keys = scores + gumbel(how.seed, self.choice, self.position, ids)
         return int(ids[keys.argmax()])
 
+    def join(self, cover: Cover) -> Element:
+        """One element of a prefix's cover, which is not empty.
+
+        The same steps as for a token, over whole elements: the last token bears the penalties, the
+        temperature sharpens the element's weight, top_k and top_p count elements.  Then it is drawn token
+        by token, each with the noise of its own place: what an uninterrupted answer meets there, and
+        none that a later token is drawn with.
+        """
+        how, parts = self.decoding, cover.parts
+        weights = np.concatenate([part.weights + self._change(part) for part in parts])
+        if how.temperature == 0.0:
+            return cover.element(int(weights.argmax()))
+        places, scores = _kept(weights, how)
+        weights[:] = -np.inf
+        weights[places] = scores
+        return cover.element(self._drawn(parts, weights))
+
+    def _drawn(self, parts: Sequence[Part], weights: npt.NDArray[np.float64]) -> int:
+        """The number of one element: at each token, those it ends with and those it goes on with compete."""
+        begins = np.cumsum([0, *(len(part.tokens) for part in parts)]).tolist()
+        behind = [log_sum(weights[a:b]) for a, b in pairwise(begins)]
+        path: Path = ()
+        while True:
+            begin, ids, left = 0, np.empty(0, np.intp), np.empty(0)
+            further: dict[int, float] = {}
+            for part, start, weight in zip(parts, begins, behind, strict=False):
+                if part.path == path:
+                    begin, ids, left = start, part.tokens, weights[start : start + len(part.tokens)]
+                elif part.path[: len(path)] == path:
+                    token = part.path[len(path)]
+                    further[token] = float(np.logaddexp(further.get(token, -np.inf), weight))
+            both = np.concatenate([ids, np.fromiter(further, np.intp)])
+            keys = np.concatenate([left, np.fromiter(further.values(), np.float64)])
+            best = int((keys + gumbel(self.decoding.seed, self.choice, self.position + len(path), both)).argmax())
+            if best < len(ids):
+                return int(begin + best)
+            path = (*path, int(both[best]))
+
+    def _change(self, part: Part) -> npt.NDArray[np.float32] | float:
+        """What the penalties do to the last tokens of a part's elements."""
+        after = Sampler(self.decoding, self.choice, self.hidden, self.position, dict(self._counts))
+        for token in part.path:
+            after.see(token)
+        return after._changed(part.tokens, part.logits) - part.logits
+
+    def _changed(self, tokens: Ids, logits: FloatRow) -> FloatRow:
+        counted = self._counted()
+        if counted is None:
+            return logits
+        ids, counts = counted
+        order = np.argsort(ids)
+        places = np.minimum(np.searchsorted(ids[order], tokens), len(ids) - 1)
+        found = ids[order][places] == tokens
+        changed = logits.copy()
+        changed[found] = self._lessened(logits[found], counts[order][places][found])
+        return changed
+
     def _penalise(self, logits: FloatRow) -> None:
+        counted = self._counted()
+        if counted is not None:
+            ids, counts = counted
+            logits[ids] = self._lessened(logits[ids], counts)
+
+    def _counted(self) -> tuple[Ids, FloatRow] | None:
+        """The answer's tokens and how often each came; None where no penalty asks for it."""
         how = self.decoding
-        if not self._counts:
-            return
-        if how.repetition_penalty == 1.0 and how.presence_penalty == 0.0 and how.frequency_penalty == 0.0:
-            return
+        idle = how.repetition_penalty == 1.0 and how.presence_penalty == 0.0 and how.frequency_penalty == 0.0
+        if not self._counts or idle:
+            return None
         ids = np.fromiter(self._counts, dtype=np.intp, count=len(self._counts))
-        counts = np.fromiter(self._counts.values(), dtype=np.float32, count=len(self._counts))
-        values = logits[ids]
+        return ids, np.fromiter(self._counts.values(), dtype=np.float32, count=len(self._counts))
+
+    def _lessened(self, values: FloatRow, counts: FloatRow) -> FloatRow:
+        how = self.decoding
         if how.repetition_penalty != 1.0:
             values = np.where(values > 0, values / how.repetition_penalty, values * how.repetition_penalty)
-        logits[ids] = values - how.presence_penalty - how.frequency_penalty * counts
+        lessened: FloatRow = values - how.presence_penalty - how.frequency_penalty * counts
+        return lessened
 
 
-def _kept(logits: FloatRow, how: Decoding) -> tuple[Ids, npt.NDArray[np.float64]]:
+def _kept(logits: FloatRow | npt.NDArray[np.float64], how: Decoding) -> tuple[Ids, npt.NDArray[np.float64]]:
     """The tokens that may come, best first, and their log-weights at this temperature."""
     if how.top_k:
         ids = _largest(logits, how.top_k)
@@ -103,7 +172,7 @@ def _nucleus(ids: Ids, scores: npt.NDArray[np.float64], top_p: float) -> tuple[I
     return ids[:kept], scores[:kept]
 
 
-def _largest(logits: FloatRow, count: int) -> Ids:
+def _largest(logits: FloatRow | npt.NDArray[np.float64], count: int) -> Ids:
     """Indices of the `count` largest, best first, ties by index; fewer where the rest is -inf."""
     size = len(logits)
     whole = size - size % _BLOCK

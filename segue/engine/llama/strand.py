@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from segue.core.generation import Decoding
-from segue.engine.llama.frames import Open
-from segue.engine.llama.memory import Sequence
+from segue.engine.llama.context import DRAWN_ROWS_MAX
+from segue.engine.llama.frames import Joined, Open
 from segue.engine.llama.sampling import Sampler
+from segue.engine.llama.seam import Seam
+from segue.engine.llama.sequence import Sequence
+from segue.engine.llama.vocabulary import Vocabulary
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +31,12 @@ class Strand:
     sampler: Sampler
     tokens_left: int
     logprobs: int
-    deterministic: bool
+    drawn_at: int = -1
+    """From here on `ids` were drawn one by one; -1: none yet when it came."""
+    seam: Seam | None = None
+    """The end of its prefix, as long as it is not known which tokens stand for it."""
+    joined: Joined | None = None
+    """What became of the end of the prefix; told once, then None."""
     sequence: Sequence | None = None
     cached: int = -1
     """Tokens of the prompt that were found in the cache; told once, then -1."""
@@ -37,6 +45,10 @@ class Strand:
     cancelled: bool = False
     arrived: int = 0
     prompt: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if self.drawn_at < 0:
+            self.drawn_at = len(self.ids)
 
     @property
     def held(self) -> int:
@@ -48,17 +60,33 @@ class Strand:
         """How many of `ids` are still to be computed before the next draw."""
         return len(self.ids) - self.held
 
+    @property
+    def reading(self) -> bool:
+        """Has a place, and rows of its prompt to compute."""
+        return self.sequence is not None and not self.drawing and self.missing > 0
+
+    def rereads(self, always: bool) -> bool:
+        """Are the missing tokens to be computed as drawn ones are, in steps of few rows?  So they are
+        where few are missing, and `always` where the last bits must not differ."""
+        return self.held >= self.drawn_at and (always or self.missing <= DRAWN_ROWS_MAX)
+
     def array(self) -> npt.NDArray[np.int32]:
         """`ids` as an array, rebuilt only when they grew."""
         if len(self.prompt) != len(self.ids):
             self.prompt = np.asarray(self.ids, dtype=np.int32)
         return self.prompt
 
+    def join(self, ids: list[int], path: list[int], common: int, joined: Joined) -> None:
+        """`path` stands for the end of the prefix: its ids are now `ids`, of which the first `common`
+        are as they were."""
+        self.ids, self.prompt = ids, np.asarray(ids, dtype=np.int32)
+        for token in path:
+            self.sampler.see(token)
+        self.seam, self.joined, self.drawn_at = None, joined, common
 
-def strand_of(message: Open, hidden: npt.NDArray[np.int32]) -> Strand:
-    """A strand at the point its message says; earlier tokens of the answer are counted again."""
-    prompt = np.frombuffer(message.ids, dtype="<i4").astype(np.int32)
-    ids: list[int] = prompt.tolist()
+
+def strands_of(message: Open, vocabulary: Vocabulary) -> list[Strand]:
+    """A strand for each choice, at the point the message says; earlier tokens of the answer are counted again."""
     decoding = Decoding(
         temperature=message.temperature,
         top_p=message.top_p,
@@ -68,16 +96,29 @@ def strand_of(message: Open, hidden: npt.NDArray[np.int32]) -> Strand:
         frequency_penalty=message.frequency_penalty,
         seed=message.seed,
     )
-    sampler = Sampler(decoding, message.choice, hidden)
-    for token in ids[message.answer_at :]:
-        sampler.see(token)
-    return Strand(
-        number=message.strand,
-        workspace=message.workspace,
-        ids=ids,
-        sampler=sampler,
-        tokens_left=message.tokens_max,
-        logprobs=message.logprobs,
-        deterministic=message.deterministic,
-        prompt=prompt,
-    )
+    asked = np.frombuffer(message.ids, dtype="<i4").astype(np.int32)
+    strands = []
+    for choice in message.choices:
+        kept = len(asked) - choice.back
+        prompt = np.concatenate([asked[:kept], np.frombuffer(choice.generated, dtype="<i4").astype(np.int32)])
+        ids: list[int] = prompt.tolist()
+        seam = None
+        if message.seam is not None and not choice.joined:
+            seam = Seam.of(message.seam, ids, message.answer_at, vocabulary, decoding)
+        sampler = Sampler(decoding, choice.choice, vocabulary.hidden)
+        for token in ids[message.answer_at : None if seam is None else seam.at]:
+            sampler.see(token)
+        strands.append(
+            Strand(
+                number=choice.strand,
+                workspace=message.workspace,
+                ids=ids,
+                sampler=sampler,
+                tokens_left=choice.tokens_max,
+                logprobs=message.logprobs,
+                drawn_at=min(message.drawn_at, kept),
+                seam=seam,
+                prompt=prompt,
+            )
+        )
+    return strands

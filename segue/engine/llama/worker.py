@@ -23,7 +23,8 @@ from segue.engine.llama.library import LibraryError, open_library
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace
 from segue.engine.llama.spec import LlamaSpec, spec_from
-from segue.engine.llama.strand import Strand, strand_of
+from segue.engine.llama.strand import Strand, strands_of
+from segue.engine.seam.lexicon import Lexicon
 
 _LONG_CHARACTERS = 100_000
 
@@ -40,6 +41,11 @@ class Worker:
         self._long = ThreadPoolExecutor(1, "long texts")
         ffi, lib = open_library()
         self._model = Model(ffi, lib, spec.path)
+        vocabulary = self._model.vocabulary
+        self._lexicon = Lexicon(
+            vocabulary.pieces(list(range(vocabulary.size))),
+            {*vocabulary.control.values(), *vocabulary.eog, *vocabulary.hidden.tolist()},
+        )
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
         self._alone: Lane | None = None
 
@@ -71,7 +77,7 @@ class Worker:
         context = Context(self._model, cells, slots + remembered, threads, rows)
         memory = Memory(context, slots + remembered, self._model.divisible)
         pace = Pace(spec.step_target_ms / 1000, context.rows_max)
-        return Lane(context, memory, self._model.vocabulary, slots, pace, self._failed, solitary)
+        return Lane(context, memory, self._model.vocabulary, self._lexicon, slots, pace, self._failed, solitary)
 
     def _take(self) -> None:
         """Act on what has been said; wait when there is nothing to do."""
@@ -101,14 +107,14 @@ class Worker:
         return self._shared.busy or (self._alone is not None and self._alone.busy)
 
     def _open(self, message: frames.Open) -> None:
-        strand = strand_of(message, self._model.vocabulary.hidden)
-        self._strands[strand.number] = strand
         lane = self._shared
-        if strand.deterministic:
+        if message.deterministic:
             if self._alone is None:
                 self._alone = self._lane(self._spec.context_tokens, 1, 0, solitary=True)
             lane = self._alone
-        lane.add(strand)
+        for strand in strands_of(message, self._model.vocabulary):
+            self._strands[strand.number] = strand
+            lane.add(strand)
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()

@@ -1,0 +1,77 @@
+"""What was found at the end of a prompt, kept so that the same prompt need not be read again.
+
+The logits after it, with the sequence that holds it; and, where its prefix ended inside a token, the
+cover of its tail.  Law: found only by the same ids in the same workspace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from segue.engine.llama.context import FloatRow
+from segue.engine.llama.sequence import Sequence
+from segue.engine.seam.cover import Budget, Cover
+
+KEPT_MAX = 32
+"""Of each kind.  Logits are 0.6 MB with a vocabulary of 150,000, a cover mostly much less."""
+
+Ids = npt.NDArray[np.int32]
+Kept = TypeVar("Kept")
+
+
+@dataclass(slots=True)
+class Ends:
+    """The least recently used go first."""
+
+    _logits: OrderedDict[bytes, tuple[FloatRow, Sequence]] = field(default_factory=OrderedDict)
+    _covers: OrderedDict[bytes, Cover] = field(default_factory=OrderedDict)
+
+    def keep(self, workspace: str, ids: Ids, logits: FloatRow, sequence: Sequence) -> None:
+        """These are the logits after a prompt, which `sequence` holds."""
+        _put(self._logits, _key(workspace, ids), (logits.copy(), sequence))
+
+    def logits(self, workspace: str, ids: Ids) -> FloatRow | None:
+        """A copy of the logits after a prompt, when they were kept."""
+        kept = _get(self._logits, _key(workspace, ids))
+        return None if kept is None else kept[0].copy()
+
+    def holder(self, workspace: str, ids: Ids) -> Sequence | None:
+        """The sequence that the kept logits came from; it may be gone meanwhile."""
+        kept = self._logits.get(_key(workspace, ids))
+        return None if kept is None else kept[1]
+
+    def keep_cover(self, workspace: str, ids: Ids, at: int, budget: Budget, cover: Cover) -> None:
+        """The cover of the prompt's bytes from token `at` on."""
+        _put(self._covers, _key(workspace, ids, at, budget), cover)
+
+    def cover(self, workspace: str, ids: Ids, at: int, budget: Budget) -> Cover | None:
+        """A cover that was found with this very budget."""
+        return _get(self._covers, _key(workspace, ids, at, budget))
+
+
+def _put(kept: OrderedDict[bytes, Kept], key: bytes, value: Kept) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > KEPT_MAX:
+        kept.popitem(last=False)
+
+
+def _get(kept: OrderedDict[bytes, Kept], key: bytes) -> Kept | None:
+    found = kept.get(key)
+    if found is not None:
+        kept.move_to_end(key)
+    return found
+
+
+def _key(workspace: str, ids: Ids, *more: object) -> bytes:
+    digest = hashlib.blake2b(workspace.encode(), digest_size=16)
+    digest.update(b"\0")
+    digest.update(ids.tobytes())
+    digest.update(repr(more).encode())
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""Where the caller's prefix meets the model's answer: see `cover.py`."""

@@ -1,0 +1,64 @@
+"""The counters in the text form of Prometheus.
+
+Law: only sums over everybody; no label names a caller, a workspace or a text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from segue.engine.base import Health
+from segue.observe import Counters
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+MEANINGS = {
+    "requests_finished": "Answers that came to their end.",
+    "requests_refused": "Requests refused before an answer began.",
+    "requests_failed": "Answers that broke off.",
+    "requests_left": "Answers whose client left.",
+    "prompt_tokens": "Tokens of prompts, prefixes included.",
+    "cached_tokens": "Tokens of prompts that had not to be read again.",
+    "output_tokens": "Tokens generated.",
+    "seam_exact": "Prefixes joined by a search of their cover.",
+    "seam_healed": "Prefixes whose last tokens were written again.",
+    "seam_resumed": "Prefixes gone on with from recorded tokens.",
+    "seam_plain": "Prefixes taken as they stand.",
+    "seam_nodes": "Beginnings read by searches.",
+    "seam_bound": "Sum of the bounds (total variation) that searches ended with.",
+}
+
+
+def text(counters: Counters, engines: Mapping[str, Health]) -> bytes:
+    """One scrape.  `engines` by served name."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Now(counters, engines))
+    return generate_latest(registry)
+
+
+class _Now(Collector):
+    """What the counters say at this moment."""
+
+    def __init__(self, counters: Counters, engines: Mapping[str, Health]) -> None:
+        self._counters, self._engines = counters, engines
+
+    def collect(self) -> Iterator[Metric]:
+        """Counters first, then the engines."""
+        for name, value in dataclasses.asdict(self._counters).items():
+            yield CounterMetricFamily(f"segue_{name}", MEANINGS[name], value=value)
+        ready = GaugeMetricFamily("segue_engine_ready", "1 when the engine can answer.", labels=["model"])
+        running = GaugeMetricFamily("segue_engine_running", "Choices being computed.", labels=["model"])
+        waiting = GaugeMetricFamily("segue_engine_waiting", "Choices waiting for a place.", labels=["model"])
+        restarts = CounterMetricFamily("segue_engine_restarts", "Restarts of the engine's process.", labels=["model"])
+        for model, health in self._engines.items():
+            ready.add_metric([model], float(health.ready))
+            running.add_metric([model], health.running)
+            waiting.add_metric([model], health.waiting)
+            restarts.add_metric([model], health.restarts)
+        yield from (ready, running, waiting, restarts)

@@ -1,0 +1,58 @@
+"""The counters as a scraper sees them, and the header that tells a seam."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from segue.app import build
+from segue.engine.base import Health
+from segue.metrics import MEANINGS, text
+from segue.observe import Counters
+from tests.test_app import ASK, CHAT, NATIVE, running, settings
+
+
+def values(scraped: str) -> dict[str, float]:
+    families = text_string_to_metric_families(scraped)
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_every_counter_has_a_meaning() -> None:
+    assert {item.name for item in dataclasses.fields(Counters)} == set(MEANINGS)
+
+
+def test_engines_are_told_by_name() -> None:
+    scraped = text(Counters(), {"m": Health(True, 2, 3, 1)}).decode()
+    assert 'segue_engine_running{model="m"} 2.0' in scraped
+    assert 'segue_engine_waiting{model="m"} 3.0' in scraped
+    assert 'segue_engine_restarts_total{model="m"} 1.0' in scraped
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_resumed_answer_says_so_and_is_counted(stream: bool) -> None:
+    """Begun in one protocol, gone on with in the other."""
+    first = {**ASK, "max_tokens": 7}
+    async with running(build(settings())) as client:
+        answer = (await client.post(CHAT, json=first)).json()["choices"][0]
+        assert (answer["message"]["content"], answer["finish_reason"]) == ("a secre", "length")
+        begun = {"role": "assistant", "content": "a secre", "partial": True}
+        body = {"model": "qwen-plus", "input": {"messages": [*ASK["messages"], begun]}}
+        headers = {"X-DashScope-SSE": "enable"} if stream else {}
+        resumed = await client.post(NATIVE, json=body, headers=headers)
+        assert resumed.headers["x-segue-seam"] == "resumed"
+        begun["content"] = "a sec"  # cut elsewhere, and never said to anybody in this conversation
+        other = {**body, "input": {"messages": [{"role": "user", "content": "a second"}, begun]}}
+        assert (await client.post(NATIVE, json=other, headers=headers)).headers["x-segue-seam"].startswith("exact")
+        assert "x-segue-seam" not in (await client.post(CHAT, json=ASK)).headers
+        found = values((await client.get("/metrics")).text)
+    assert (found["segue_seam_resumed_total"], found["segue_seam_exact_total"]) == (1, 1)
+    assert found["segue_requests_finished_total"] == 4
+    assert found["segue_engine_ready"] == 1
+
+
+async def test_metrics_want_a_key() -> None:
+    async with running(build(settings())) as client:
+        assert (await client.get("/metrics", headers={"Authorization": ""})).status_code == 401
+        assert (await client.post("/metrics")).status_code == 405
