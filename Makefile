@@ -45,6 +45,7 @@ bench: $(VENV)/dev.stamp models
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/run.txt
 	$(COMPILE) pyproject.toml requirements/build.in --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) --group plots -c requirements/run.txt -o requirements/plots.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -49,6 +49,10 @@ class Peer:
         self._process.stdin.close()
         self._process.wait()
 
+    async def send(self, path: str, body: object) -> Answer:
+        """Post a body to any of its paths.  The answer may be a refusal."""
+        return await ask(self._port, post(path, body))
+
     async def complete(self, ids: list[int], tokens: int, decoding: Decoding, cache: bool = False) -> Answer:
         """Stream `tokens` tokens after `ids`, past every end-of-text mark.  Pieces with `TEXT` are tokens."""
         body = {

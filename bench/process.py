@@ -21,7 +21,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def server(
-    command: Sequence[str], port: int, ready: str, processor: int | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    ready: str,
+    processor: int | None = None,
+    env: Mapping[str, str] | None = None,
+    start_s_max: float = START_S_MAX,
 ) -> Iterator[int]:
     """Run a server until the block ends; yields its process id once `ready` (a path) answers 200.
 
@@ -35,7 +40,7 @@ def server(
             if processor is not None:
                 pin(process.pid, processor)
             try:
-                _wait(process, port, ready)
+                _wait(process, port, ready, start_s_max)
             except OSError:
                 log.seek(0)
                 sys.stderr.write(log.read().decode("utf-8", "replace"))
@@ -94,8 +99,8 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found.split()]
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
-    end = time.monotonic() + START_S_MAX
+def _wait(process: subprocess.Popen[bytes], port: int, path: str, start_s_max: float) -> None:
+    end = time.monotonic() + start_s_max
     while time.monotonic() < end:
         if process.poll() is not None:
             raise OSError(f"the server ended with status {process.returncode}")
@@ -109,4 +114,4 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
         finally:
             connection.close()
         time.sleep(0.05)
-    raise OSError(f"the server was not ready after {START_S_MAX:g} s")
+    raise OSError(f"the server was not ready after {start_s_max:g} s")

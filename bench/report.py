@@ -12,6 +12,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +57,19 @@ def met(value: float, least: float | None = None, most: float | None = None) -> 
     return "met" if kept else "MISSED"
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need; the first is set to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Columns as wide as they need; the first `left` are set to the left, the others to the right."""
+    widths = [max(_columns(row[i]) for row in (head, *rows)) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        first, *others = (cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in _paired(row))
-        return "  ".join((first, *others)).rstrip()
+        blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = (
+            cell + blank if i in lefts else blank + cell
+            for i, (cell, blank) in enumerate(zip(row, blanks, strict=True))
+        )
+        return "  ".join(cells).rstrip()
 
-    def _paired(row: Sequence[str]) -> list[tuple[int, tuple[str, int]]]:
-        return list(enumerate(zip(row, widths, strict=True)))
+    lefts = range(left)
 
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([title, "", line(head), rule, *map(line, rows), ""])
@@ -102,6 +106,11 @@ def command(script: str, options: argparse.Namespace) -> str:
     if getattr(options, "model", None):
         words.append(f"--model {Path(options.model).name}")
     return " ".join([*words, "--quick"] if options.quick else words)
+
+
+def _columns(cell: str) -> int:
+    """How wide a terminal shows a text."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in cell)
 
 
 def _version(name: str) -> str:

@@ -122,7 +122,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
 
 def _pipeline(settings: Settings, house: House) -> Pipeline:
     how = settings.seam
-    seam = Seam(how.tokens, how.eps, how.nodes_max, how.time_max_s) if how.search else None
+    seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
     return Pipeline(house.find, settings.engine.deterministic, seam, Answers(how.answers_max, how.answers_bytes_max))
 
 

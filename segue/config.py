@@ -128,10 +128,10 @@ class Seam:
         True,
         "Draw the answer from the model's distribution given the prefix's bytes, also where it ends inside a token.",
     )
-    eps: float = _setting(
-        0.01, "The search ends when what it has not read weighs this much of what it has.", low=0.0, high=1.0
+    eps_max: float = _setting(
+        0.01, "The search ends when what it has not read weighs at most this much of what it has.", low=0.0
     )
-    tokens: int = _setting(4, "Most tokens of the prefix's end that it may write otherwise.", low=1, high=16)
+    tokens_max: int = _setting(4, "Most tokens of the prefix's end that it may write otherwise.", low=1, high=16)
     nodes_max: int = _setting(32, "Most beginnings it may read.", low=1, high=1024)
     time_max_s: float = _setting(2.0, "Longest time it may take; deterministic answers take what they need.", low=0.0)
     answers_max: int = _setting(

@@ -9,6 +9,7 @@ to the engine's slot.  A whole answer is `events.fold` of the same stream.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -23,7 +24,7 @@ from segue.engine.base import Engine
 from segue.engine.seam.healed import healed
 from segue.output.assembly import Assembly, Before
 from segue.policy import rules
-from segue.prompt import budget, template
+from segue.prompt import budget, constraint, template
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import opened
 
@@ -75,11 +76,14 @@ class Pipeline:
         budget.size(turn.header + turn.prefix, card)
         header = await engine.encode(turn.header)
         decoding = budget.decoding(request.sampling, card)
+        wanted = constraint.constraint(request.format)
         written = (request.prefix or "").encode()
+        if wanted is not None:
+            await asyncio.to_thread(constraint.check, wanted, written)
         prefix: Sequence[int] = ()
         resumed = None
         if written:
-            where = place(request.caller.workspace, card.name, header)
+            where = place(request.caller.workspace, card.name, header, wanted)
             resumed = self._answers.find(where, written, decoding)
             prefix = await engine.encode(turn.prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
@@ -96,6 +100,7 @@ class Pipeline:
             drawn_at=None if resumed is None else len(header) + resumed.drawn_at,
             first_choice=0 if resumed is None else resumed.choice,
             seam=None if not written or resumed is not None or card.unambiguous else self._seam,
+            constraint=wanted,
         )
         recorder = Recorder(self._answers, prompt, written, resumed)
         if not written:

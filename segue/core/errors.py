@@ -10,6 +10,8 @@
         MessagesInvalid               the list of messages cannot be a conversation
         LastRoleInvalid               the last message is nobody's turn to answer
         PartialWithThinking           a prefix and thinking exclude each other
+        FormatInvalid                 no answer can keep to the wanted form, or it is not supported
+        PrefixIllegal                 no answer of the wanted form begins with the prefix
         NotSupported                  a documented feature this model does not have
         PromptTooLong                 the prompt, prefix included, exceeds the context
         TooLarge                      body, header or message count beyond the limit
@@ -138,6 +140,7 @@ class MessagesInvalid(Refused):
             "tool_without_call",
             "call_without_arguments",
             "template",
+            "no_json",
         ],
         index: int = -1,
         value: str = "",
@@ -161,12 +164,30 @@ class NotSupported(Refused):
 
     def __init__(
         self,
-        feature: Literal["tools", "json_object", "json_schema", "media", "thinking", "search"],
+        feature: Literal["tools", "json_object", "json_schema", "regex", "grammar", "media", "thinking", "search"],
         model: str = "",
     ) -> None:
         super().__init__(feature, model)
         self.feature = feature
         self.model = model
+
+
+class FormatInvalid(Refused):
+    """A schema, regex or grammar that cannot be kept to.  `reason` names what is at fault in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PrefixIllegal(Refused):
+    """No answer of the wanted form begins with the prefix.  `at` is the offset in bytes of the first one that
+    cannot stand there; `expected` are some that can, none where the answer had to end."""
+
+    def __init__(self, at: int, expected: tuple[bytes, ...]) -> None:
+        super().__init__(at, expected)
+        self.at = at
+        self.expected = expected
 
 
 class PromptTooLong(Refused):

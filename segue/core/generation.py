@@ -97,6 +97,13 @@ class SeamFound:
 
 
 @frozen
+class Constraint:
+    """What the whole answer must look like, its prefix included: a grammar as llguidance reads it."""
+
+    grammar: str
+
+
+@frozen
 class Prompt:
     """Everything an engine needs to continue `ids`.
 
@@ -104,7 +111,8 @@ class Prompt:
     `ids[answer_at:]`, empty when there is none.  Penalties count from there, and sampling noise
     is numbered from there.  From `drawn_at` on the ids were drawn one by one by an earlier answer,
     which this one resumes; None: none were.  `first_choice` is the number of the first choice in the
-    noise.  `seam`: the prefix may end inside a token.  `logprobs` is `None` when not asked, else the
+    noise.  `seam`: the prefix may end inside a token.  `constraint` bears on `ids[answer_at:]` and all that
+    follows; the prefix is known to keep to it.  `logprobs` is `None` when not asked, else the
     number of alternatives (0-5).
     """
 
@@ -121,6 +129,7 @@ class Prompt:
     drawn_at: int | None = None
     first_choice: int = 0
     seam: Seam | None = None
+    constraint: Constraint | None = None
 
 
 @frozen

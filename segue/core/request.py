@@ -64,12 +64,14 @@ class ToolChoice:
 
 @frozen
 class Format:
-    """The form the answer must have.  `schema` is set for `json_schema` only."""
+    """The form the answer must have.  `schema` is set for `json_schema` only, `source` for `regex` and
+    `grammar` (Lark) only."""
 
-    kind: Literal["text", "json_object", "json_schema"] = "text"
+    kind: Literal["text", "json_object", "json_schema", "regex", "grammar"] = "text"
     name: str | None = None
     schema: Mapping[str, object] | None = None
     strict: bool = False
+    source: str = ""
 
 
 @frozen

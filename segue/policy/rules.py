@@ -63,7 +63,27 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: request.format.kind == "json_schema" and "json" not in card.abilities,
         lambda request, card: NotSupported("json_schema", card.name),
     ),
+    Rule(
+        "a regex needs a model that keeps to it",
+        lambda request, card: request.format.kind == "regex" and "json" not in card.abilities,
+        lambda request, card: NotSupported("regex", card.name),
+    ),
+    Rule(
+        "a grammar needs a model that keeps to it",
+        lambda request, card: request.format.kind == "grammar" and "json" not in card.abilities,
+        lambda request, card: NotSupported("grammar", card.name),
+    ),
+    Rule(
+        "JSON mode is told to the model too",
+        lambda request, card: request.format.kind == "json_object" and not _names_json(request),
+        lambda request, card: MessagesInvalid("no_json"),
+    ),
 )
+
+
+def _names_json(request: Request) -> bool:
+    """Whether a system or user message has the word; without it models fill the room with blanks."""
+    return any("json" in each.content.lower() for each in request.messages if each.role in ("system", "user"))
 
 
 def check(request: Request, card: ModelCard) -> None:

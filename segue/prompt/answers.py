@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segue.core import frozen
-from segue.core.generation import Chunk, Decoding, Joined, Prompt
+from segue.core.generation import Chunk, Constraint, Decoding, Joined, Prompt
 
 VERSIONS_MAX = 8
 """Different answers kept to one conversation."""
@@ -124,10 +124,10 @@ class Answers:
             del self._kept[place]
 
 
-def place(workspace: str, model: str, header: Sequence[int]) -> bytes:
-    """Where answers to a rendered conversation are kept."""
+def place(workspace: str, model: str, header: Sequence[int], constraint: Constraint | None = None) -> bytes:
+    """Where answers to a rendered conversation are kept: those of one form do not resume those of another."""
     digest = hashlib.blake2b(digest_size=16)
-    for name in (workspace, model):
+    for name in (workspace, model, "" if constraint is None else constraint.grammar):
         data = name.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "little") + data)
     digest.update(array("i", header).tobytes())
@@ -185,7 +185,7 @@ class Recorder:
         if not self._chunks or not self._answers.on:
             return
         prompt = self._prompt
-        where = place(prompt.workspace, prompt.model, prompt.ids[: prompt.answer_at])
+        where = place(prompt.workspace, prompt.model, prompt.ids[: prompt.answer_at], prompt.constraint)
         drafts: dict[int, _Draft] = {}
         for chunk in self._chunks:
             draft = drafts.get(chunk.choice)

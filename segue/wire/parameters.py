@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from segue.core import frozen
-from segue.core.errors import FieldMissing, FieldWrong, NotSupported, OutOfRange, Ranged, StopInvalid, TooLarge
+from segue.core.errors import (
+    FieldMissing,
+    FieldWrong,
+    FormatInvalid,
+    NotSupported,
+    OutOfRange,
+    Ranged,
+    StopInvalid,
+    TooLarge,
+)
 from segue.core.request import Caller, Format, Request, Sampling, Stop, Tool, ToolChoice
 from segue.wire.fields import VALUE_CHARS_MAX, Fields
 from segue.wire.messages import Conversation
@@ -212,6 +221,16 @@ def _tool_choice(fields: Fields) -> ToolChoice:
 
 
 def _format(fields: Fields) -> Format:
+    form = _response_format(fields)
+    regex, grammar = fields.string("regex"), fields.string("grammar")
+    if regex is None and grammar is None:
+        return form
+    if form.kind != "text" or (regex is not None and grammar is not None):
+        raise FormatInvalid("regex, grammar and response_format exclude each other")
+    return Format("regex", source=regex) if regex is not None else Format("grammar", source=grammar or "")
+
+
+def _response_format(fields: Fields) -> Format:
     value = fields.get("response_format")
     if value is None:
         return Format()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from segue.core.errors import FieldWrong, MessagesInvalid, OutOfRange
+from segue.core.errors import FieldWrong, MessagesInvalid, OutOfRange, PrefixIllegal
 
 QUOTED_CHARS_MAX = 200
 
@@ -141,10 +141,20 @@ def no_conversation(fault: MessagesInvalid) -> str:
             return 'messages with role "tool" must be a response to a preceeding message with "tool_calls".'
         case "call_without_arguments":
             return "If tool_calls are present in the message, function.arguments must be defined."
+        case "no_json":
+            return (
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+            )
         case "template":  # choice: the documented sentence, and then the template's own reason
             return f"An error during model pre-process. {fault.value[:QUOTED_CHARS_MAX]}".rstrip()
         case _:
             assert_never(fault.why)
+
+
+def prefix_illegal(fault: PrefixIllegal) -> str:
+    """A prefix that no answer of the wanted form begins with.  Bytes that are no text are shown as `\\x80`."""
+    expected = " or ".join(repr(byte.decode("ascii", "backslashreplace")) for byte in fault.expected)
+    return f"Partial content does not fit response_format at byte {fault.at}: expected {expected or 'the end'}"
 
 
 def number(value: float | int) -> str:

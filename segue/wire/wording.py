@@ -19,6 +19,7 @@ from segue.core.errors import (
     Fault,
     FieldMissing,
     FieldWrong,
+    FormatInvalid,
     KeyInvalid,
     LastRoleInvalid,
     MessagesInvalid,
@@ -28,6 +29,7 @@ from segue.core.errors import (
     OutOfRange,
     PartialWithThinking,
     PathUnknown,
+    PrefixIllegal,
     PromptTooLong,
     QueueFull,
     StopInvalid,
@@ -156,6 +158,10 @@ def _common(fault: Fault) -> Wording:
             return _parameter("Partial mode is not supported when enable_thinking is true")
         case NotSupported():
             return _not_supported(fault)
+        case FormatInvalid():  # choice: the documents know no such refusal
+            return _parameter(f"Invalid response_format: {fault.reason[:QUOTED_CHARS_MAX]}")
+        case PrefixIllegal():  # choice
+            return _parameter(sentences.prefix_illegal(fault))
         case PromptTooLong():
             return _parameter(f"Range of input length should be [1, {fault.limit}]")
         case TooLarge(what="stop"):
@@ -195,6 +201,8 @@ def _not_supported(fault: NotSupported) -> Wording:
     match fault.feature:
         case "tools":
             return _parameter("The tool call is not supported.")
+        case "regex" | "grammar":  # choice: extensions of ours
+            return _parameter(f"The model {fault.model[:QUOTED_CHARS_MAX]} does not support {fault.feature}.")
         case "json_object" | "json_schema":  # choice: the sentence for a wrong type, with what is left
             return _parameter(f"'response_format.type' Invalid value: '{fault.feature}'. Supported values are: 'text'.")
         case "media":

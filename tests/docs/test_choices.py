@@ -15,15 +15,17 @@ from segue.core.errors import (
     LastRoleInvalid,
     NotSupported,
     PartialWithThinking,
+    PrefixIllegal,
 )
 from segue.core.events import Text
 from segue.core.generation import Chunk, Decoding, ModelCard, Prompt
-from segue.core.request import Request, Stop
+from segue.core.request import Format, Request, Stop
 from segue.engine.seam.cover import Budget, Search
 from segue.engine.seam.lexicon import Lexicon
 from segue.output.assembly import Assembly, Before
 from segue.policy import rules
 from segue.prompt.answers import Answers, Recorder, place
+from segue.prompt.constraint import check, constraint
 from tests.docs.test_tables import rows
 from tests.wire.reading import TOOL, USER, both, refused
 
@@ -103,9 +105,21 @@ def with_tools() -> None:
 
 
 def with_json() -> None:
-    assert checked(able("partial", "json"), USER, PREFIX, response_format={"type": "json_object"}).prefix == "x"
-    with pytest.raises(NotSupported):
-        checked(CARD, USER, PREFIX, response_format={"type": "json_object"})
+    assert (
+        checked(
+            able("partial", "json"),
+            {"role": "user", "content": "JSON!"},
+            PREFIX,
+            response_format={"type": "json_object"},
+        ).prefix
+        == "x"
+    )
+    wanted = constraint(Format("json_object"))
+    assert wanted is not None
+    check(wanted, b'{"a": 1')
+    with pytest.raises(PrefixIllegal) as refusal:
+        check(wanted, b'{"a": x')
+    assert refusal.value.at == 6
 
 
 def with_choices() -> None:
@@ -168,7 +182,7 @@ CHOICES: dict[str, Callable[[], None]] = {
     "`partial` together with `enable_thinking: false`": without_thinking,
     "`partial` with a model that cannot continue": unable,
     "`partial` together with tools": with_tools,
-    "`partial` together with JSON mode": with_json,
+    "`partial` together with JSON mode, a schema, `regex` or `grammar`": with_json,
     "`partial` together with `n` above 1": with_choices,
     "a stop string within the prefix": stop_in_prefix,
     "a stop string that begins in the prefix and ends in the answer": stop_across,

@@ -108,17 +108,6 @@ def test_a_character_cut_in_half_is_whole_again(http: httpx.Client) -> None:
         assert first.text + whole(http, "compatible", rest).text == uncut, cut
 
 
-def test_after_the_cache_was_filled_by_others(http: httpx.Client) -> None:
-    """The tokens are remembered, the cells may be gone: what differs may only be a near-tie.  Here none does."""
-    asked = ask(user("Count from one to twenty in words."), temperature=0, max_tokens=40)
-    uncut = whole(http, "compatible", asked).text
-    first = whole(http, "compatible", asked.but(max_tokens=15)).text
-    for number in range(3):
-        whole(http, "compatible", ask(user(f"{number} " + "word " * 900), max_tokens=1))
-    rest = Ask((*asked.messages, begun(first)), {"temperature": 0, "max_tokens": 25})
-    assert first + whole(http, "compatible", rest).text == uncut
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_deterministic_at_length(http: httpx.Client, part: int) -> None:

@@ -7,53 +7,9 @@ import random
 import pytest
 
 from segue.core.generation import Decoding
-from segue.engine.llama.frames import Token
-from segue.engine.llama.lane import Lane
-from segue.engine.llama.memory import Memory
-from segue.engine.llama.pace import Pace
 from segue.engine.llama.strand import Strand
-from tests.engine.toy import ToyContext, ToyVocabulary, toy_answer, toy_strand
-
-
-class Bench:
-    """A lane over the toy model, and what its strands said."""
-
-    def __init__(self, cells: int = 400, slots: int = 4, rows: int = 32, solitary: bool = False) -> None:
-        self.context = ToyContext(cells, slots + 6, rows)
-        self.memory = Memory(self.context, slots + 6)  # type: ignore[arg-type]
-        self.failed: list[tuple[int, str]] = []
-        self.said: dict[int, list[int]] = {}
-        self.finish: dict[int, str] = {}
-        self.cached: dict[int, int] = {}
-        self.first_step: dict[int, int] = {}
-        self.lane = Lane(
-            self.context,  # type: ignore[arg-type]
-            self.memory,
-            ToyVocabulary(),  # type: ignore[arg-type]
-            slots,
-            Pace(0.4, rows),
-            lambda strand, why: self.failed.append((strand.number, why)),
-            solitary,
-        )
-
-    def run(self, steps: int = 10_000) -> None:
-        for step in range(steps):
-            if not self.lane.busy:
-                return
-            for token in self.lane.step():
-                self.hear(token, step)
-        pytest.fail(f"still busy after {steps} steps")
-
-    def hear(self, token: Token, step: int) -> None:
-        self.first_step.setdefault(token.strand, step)
-        if token.cached >= 0:
-            self.cached.setdefault(token.strand, token.cached)
-        if token.id >= 0:
-            assert token.data == token.id.to_bytes(2, "little")
-            self.said.setdefault(token.strand, []).append(token.id)
-        if token.finish:
-            assert token.strand not in self.finish
-            self.finish[token.strand] = token.finish
+from tests.engine.lanes import Bench
+from tests.engine.toy import toy_answer, toy_strand
 
 
 def strands(count: int, seed: int, longest: int = 60) -> list[Strand]:

@@ -252,7 +252,7 @@ def test_a_shortened_sequence_is_still_the_last_to_have_taken_cells() -> None:
     memory.context.decode([(token, 8 + at, mine.number, False) for at, token in enumerate((8, 9, 77))])
     memory.extend(mine, np.asarray([8, 9, 77], np.int32))
     memory.shorten(mine, 8)
-    mine.asked = 8
+    mine.asked = 8  # as the lane has it
     free = memory.free_cells
     memory.finish(mine)
     assert (len(memory.sequences), memory.free_cells) == (1, free)
@@ -277,16 +277,17 @@ def test_alone_and_full_only_the_wanted_head_is_moved_to_the_front() -> None:
     assert memory.free_cells == 28
 
 
-def test_covers_are_kept_for_their_prompt_their_budget_and_their_workspace() -> None:
-    ends, ids = Ends(), np.arange(9, dtype=np.int32)
+def test_covers_are_kept_for_their_prompt_their_budget_their_rule_and_their_workspace() -> None:
+    ends, ids, budget = Ends(), np.arange(9, dtype=np.int32), Budget(0.01, 32)
     cover = Cover(b"ab", (), 0.5, 3)
-    ends.keep_cover("w", ids, 6, Budget(0.01, 32), cover)
-    assert ends.cover("w", ids, 6, Budget(0.01, 32)) is cover
-    assert ends.cover("other", ids, 6, Budget(0.01, 32)) is None
-    assert ends.cover("w", ids, 5, Budget(0.01, 32)) is None
-    assert ends.cover("w", ids[:-1], 6, Budget(0.01, 32)) is None
-    for budget in (Budget(0.02, 32), Budget(0.01, 31), Budget(0.01, 32, True)):
-        assert ends.cover("w", ids, 6, budget) is None
+    ends.keep_cover("w", ids, 6, budget, cover, "rule")
+    assert ends.cover("w", ids, 6, Budget(0.01, 32), "rule") is cover
+    assert ends.cover("other", ids, 6, budget, "rule") is None
+    assert ends.cover("w", ids, 5, budget, "rule") is None
+    assert ends.cover("w", ids[:-1], 6, budget, "rule") is None
+    assert ends.cover("w", ids, 6, budget) is None
+    for other in (Budget(0.02, 32), Budget(0.01, 31), Budget(0.01, 32, True)):
+        assert ends.cover("w", ids, 6, other, "rule") is None
     assert ends.logits("w", ids) is None, "a cover is not taken for logits"
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
 from segue.core.generation import Decoding
-from segue.engine.llama.context import DecodeError, FloatRow
+from segue.engine.llama.context import DRAWN_ROWS_MAX, PROBES_MAX, DecodeError, FloatRow
 from segue.engine.llama.sampling import Sampler
 from segue.engine.llama.strand import Strand
+from segue.engine.seam.lexicon import Lexicon
 
 VOCABULARY = 300
 EOG = 7
@@ -25,6 +27,7 @@ class ToyContext:
         self._held: dict[int, list[tuple[int, object]]] = {}
         self._out: dict[int, list[int]] = {}
         self.steps: list[int] = []
+        self.probes: list[int] = []
 
     def used(self) -> int:
         """Cells in use, each counted once."""
@@ -44,6 +47,21 @@ class ToyContext:
             held.append((token, object()))
             if wanted:
                 self._out[index] = [known for known, _ in held]
+
+    def probe(self, source: int, branches: Sequence[tuple[int, Sequence[int]]]) -> list[FloatRow]:
+        """Refuses what the batch has no room for; nothing stays, and the rows of the last step are gone."""
+        rows = sum(len(tokens) for _, tokens in branches)
+        assert 0 < len(branches) <= PROBES_MAX
+        assert rows <= self.rows_max
+        assert len(branches) == 1 or rows <= DRAWN_ROWS_MAX
+        assert all(tokens for _, tokens in branches)
+        if self.used() + rows > self.cells:
+            raise DecodeError(1)
+        self._out.clear()
+        self.probes.append(rows)
+        held = [token for token, _ in self._held[source]]
+        assert all(count <= len(held) for count, _ in branches)
+        return [toy_logits([*held[:count], *tokens]) for count, tokens in branches]
 
     def logits(self, row: int) -> FloatRow:
         """A fresh row each time."""
@@ -89,7 +107,7 @@ def toy_strand(
     sampler = Sampler(how, 0, np.empty(0, np.int32))
     for token in ids[answer_at:] if answer_at >= 0 else ():
         sampler.see(token)
-    return Strand(number, workspace, list(ids), sampler, tokens, -1, False)
+    return Strand(number, workspace, list(ids), sampler, tokens, -1)
 
 
 def toy_answer(strand: Strand) -> list[int]:
@@ -110,7 +128,24 @@ class ToyVocabulary:
     """Token n is the two bytes of n."""
 
     eog = frozenset({EOG})
+    hidden = np.empty(0, np.int32)
+    lexicon = Lexicon([token.to_bytes(2, "little") for token in range(VOCABULARY)], {EOG})
 
     def piece(self, token: int) -> bytes:
         """Its bytes."""
         return token.to_bytes(2, "little")
+
+
+class LetterVocabulary:
+    """Every word of up to four of three letters, the shortest twice, and some longer ones: a text has many
+    spellings."""
+
+    eog = frozenset({EOG})
+    hidden = np.empty(0, np.int32)
+    _words = tuple(bytes(word) for size in (1, 2, 1, 2, 3, 4, 5) for word in product(b"abc", repeat=size))
+    pieces = (*_words[:EOG], b"", *_words[EOG : VOCABULARY - 1])
+    lexicon = Lexicon(pieces, {EOG})
+
+    def piece(self, token: int) -> bytes:
+        """Its bytes."""
+        return self.pieces[token]

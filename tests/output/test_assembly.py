@@ -52,21 +52,25 @@ def play(assembly: Assembly, sent: Iterable[Chunk], vocabulary: dict[int, bytes]
 
 
 def outcome(tokens: Sequence[Token], stop: Stop, cuts: Iterable[int] = (), logprobs: bool = False) -> Choice:
+    """The folded choice."""
+    return folded(Assembly(1, stop), chunks(tokens, cuts, logprobs=logprobs), dict(tokens))
+
+
+def folded(assembly: Assembly, sent: Iterable[Chunk], vocabulary: dict[int, bytes]) -> Choice:
     """The folded choice; checks what holds for every stream."""
-    assembly = Assembly(1, stop)
-    events = play(assembly, chunks(tokens, cuts, logprobs=logprobs), dict(tokens))
+    events = play(assembly, sent, vocabulary)
     assert assembly.done
     assert isinstance(events[-1], Ended)
     assert all(isinstance(event, Text) for event in events[:-1])
-    folded = Choice(reason=events[-1].reason)
+    whole = Choice(reason=events[-1].reason)
     for event in events[:-1]:
         assert isinstance(event, Text)
         assert event.text or event is events[-2]  # empty only to carry the last tokens
-        folded.text += event.text
-        folded.tokens += event.tokens
-        folded.logprobs.extend(event.logprobs)
-    assert folded.tokens == assembly.output_tokens
-    return folded
+        whole.text += event.text
+        whole.tokens += event.tokens
+        whole.logprobs.extend(event.logprobs)
+    assert whole.tokens == assembly.output_tokens
+    return whole
 
 
 def naive(tokens: Sequence[Token], stop: Stop) -> tuple[str, int, str]:

@@ -67,6 +67,27 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
         NotSupported,
         ("json_schema", "m"),
     ),
+    (
+        "a regex needs a model that keeps to it",
+        request(user("a"), format=Format("regex", source="a+")),
+        EVERYTHING - {"json"},
+        NotSupported,
+        ("regex", "m"),
+    ),
+    (
+        "a grammar needs a model that keeps to it",
+        request(user("a"), format=Format("grammar", source='start: "a"')),
+        EVERYTHING - {"json"},
+        NotSupported,
+        ("grammar", "m"),
+    ),
+    (
+        "JSON mode is told to the model too",
+        request(user("a"), said("JSON"), user("b"), format=Format("json_object")),
+        EVERYTHING,
+        MessagesInvalid,
+        ("no_json", -1, ""),
+    ),
 ]
 
 NOTHING: frozenset[Ability] = frozenset()
@@ -78,7 +99,9 @@ KEPT: list[tuple[Request, frozenset[Ability]]] = [
     (request(user("a"), thinking=True), NOTHING),
     (request(user("a"), tools=(TOOL,), tool_choice=ToolChoice("none")), NOTHING),
     (request(user("a"), tool_choice=ToolChoice("required")), NOTHING),
-    (request(user("a"), tools=(TOOL,), format=Format("json_object"), prefix="x"), EVERYTHING),
+    (request(user("a jSoN"), tools=(TOOL,), format=Format("json_object"), prefix="x"), EVERYTHING),
+    (request(Message("system", "json"), user("a"), format=Format("json_object")), EVERYTHING),
+    (request(user("a"), format=Format("json_schema", schema={})), EVERYTHING),
     (request(user("a"), format=Format("text")), NOTHING),
     (request(user("a"), Message("tool", "b")), NOTHING),
 ]

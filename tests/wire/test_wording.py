@@ -202,6 +202,18 @@ ROWS: list[Row] = [
         errors.NotSupported("json_object"),
         "'response_format.type' Invalid value: 'json_object'. Supported values are: 'text'.",
     ),
+    algo(errors.NotSupported("regex", "m"), "The model m does not support regex."),
+    algo(errors.NotSupported("grammar", "m"), "The model m does not support grammar."),
+    algo(
+        errors.MessagesInvalid("no_json"),
+        "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+    ),
+    algo(errors.FormatInvalid('Unimplemented keys: ["not"]'), 'Invalid response_format: Unimplemented keys: ["not"]'),
+    algo(
+        errors.PrefixIllegal(7, (b"1", b"\n", b"\xe6")),
+        "Partial content does not fit response_format at byte 7: expected '1' or '\\n' or '\\\\xe6'",
+    ),
+    algo(errors.PrefixIllegal(7, ()), "Partial content does not fit response_format at byte 7: expected the end"),
     (
         errors.NotSupported("thinking", "m"),
         (400, "InvalidParameter.NotSupportEnableThinking", "The model m does not support enable_thinking."),

@@ -46,13 +46,13 @@ class Ends:
         kept = self._logits.get(_key(workspace, ids))
         return None if kept is None else kept[1]
 
-    def keep_cover(self, workspace: str, ids: Ids, at: int, budget: Budget, cover: Cover) -> None:
-        """The cover of the prompt's bytes from token `at` on."""
-        _put(self._covers, _key(workspace, ids, at, budget), cover)
+    def keep_cover(self, workspace: str, ids: Ids, at: int, budget: Budget, cover: Cover, rule: str = "") -> None:
+        """The cover of the prompt's bytes from token `at` on, as far as `rule` allows it."""
+        _put(self._covers, _key(workspace, ids, at, budget, rule), cover)
 
-    def cover(self, workspace: str, ids: Ids, at: int, budget: Budget) -> Cover | None:
-        """A cover that was found with this very budget."""
-        return _get(self._covers, _key(workspace, ids, at, budget))
+    def cover(self, workspace: str, ids: Ids, at: int, budget: Budget, rule: str = "") -> Cover | None:
+        """A cover that was found with this very budget and rule."""
+        return _get(self._covers, _key(workspace, ids, at, budget, rule))
 
 
 def _put(kept: OrderedDict[bytes, Kept], key: bytes, value: Kept) -> None:

@@ -16,7 +16,6 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from segue.core.errors import EngineFailed, EngineLost, Fault, QueueFull
@@ -34,29 +33,13 @@ from segue.core.generation import (
 )
 from segue.engine.base import Health
 from segue.engine.llama import frames
+from segue.engine.llama.answer import Answer
 from segue.engine.llama.spec import LlamaSpec, spec_to
 
 log = logging.getLogger("segue.engine")
 
 _RESUMES_MAX = 1
 _RESTART_PAUSES_S = (0.05, 0.5, 1.0, 2.0, 5.0)
-
-Item = Opened | Chunk | Fault
-
-
-@dataclass(slots=True, eq=False)
-class _Answer:
-    """One prompt under way: where its chunks go, which of its choices are open."""
-
-    prompt: Prompt
-    items: asyncio.Queue[Item] = field(default_factory=asyncio.Queue)
-    opened: bool = False
-    resumes: int = 0
-    generated: dict[int, list[int]] = field(default_factory=dict)
-    """Ids so far of every unfinished choice, by strand number."""
-    joined: dict[int, Joined] = field(default_factory=dict)
-    """What a seam search made of the prefix, by strand number."""
-    choice: dict[int, int] = field(default_factory=dict)
 
 
 class LlamaEngine:
@@ -70,7 +53,7 @@ class LlamaEngine:
         self._writer: asyncio.StreamWriter | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
-        self._strands: dict[int, _Answer] = {}
+        self._strands: dict[int, Answer] = {}
         self._calls: dict[int, asyncio.Future[frames.Encoded | frames.Pieced]] = {}
         self._running = self._waiting = self._restarts = 0
         self._failure = ""
@@ -121,13 +104,13 @@ class LlamaEngine:
             raise QueueFull
         if self._closing:
             raise EngineLost
-        answer = _Answer(prompt)
+        answer = Answer(prompt)
         for choice in range(prompt.choices):
             number = next(self._numbers)
             answer.generated[number], answer.choice[number] = [], choice
             self._strands[number] = answer
         if self._ready.is_set():
-            self._open(answer)
+            self._say(answer.rest())
         try:
             while answer.generated or not answer.items.empty():
                 item = await answer.items.get()
@@ -241,7 +224,7 @@ class LlamaEngine:
                 future.set_exception(EngineLost())
         self._calls.clear()
 
-    def _end(self, answer: _Answer, fault: Fault) -> None:
+    def _end(self, answer: Answer, fault: Fault) -> None:
         for number in answer.generated:
             del self._strands[number]
         answer.generated.clear()
@@ -282,45 +265,6 @@ class LlamaEngine:
         except TimeoutError:
             raise EngineLost from None
 
-    def _open(self, answer: _Answer) -> None:
-        """Say everything about each unfinished choice, what it has generated included."""
-        prompt, how = answer.prompt, answer.prompt.decoding
-        choices = [self._choice(answer, number) for number in answer.generated]
-        asked = prompt.seam
-        seam = None if asked is None else frames.Seam(asked.tokens, asked.eps, asked.nodes, asked.seconds)
-        self._say(
-            frames.Open(
-                workspace=prompt.workspace,
-                ids=frames.pack_ids(list(prompt.ids)),
-                answer_at=prompt.answer_at,
-                drawn_at=len(prompt.ids) if prompt.drawn_at is None else prompt.drawn_at,
-                seam=seam,
-                choices=choices,
-                temperature=how.temperature,
-                top_p=how.top_p,
-                top_k=how.top_k,
-                repetition_penalty=how.repetition_penalty,
-                presence_penalty=how.presence_penalty,
-                frequency_penalty=how.frequency_penalty,
-                seed=how.seed,
-                logprobs=-1 if prompt.logprobs is None else prompt.logprobs,
-                deterministic=prompt.deterministic,
-            )
-        )
-
-    @staticmethod
-    def _choice(answer: _Answer, number: int) -> frames.Choice:
-        prompt, generated, joined = answer.prompt, answer.generated[number], answer.joined.get(number)
-        back, path = (joined.back, joined.path) if joined is not None else (0, ())
-        return frames.Choice(
-            strand=number,
-            choice=prompt.first_choice + answer.choice[number],
-            back=back,
-            generated=frames.pack_ids([*path, *generated]),
-            joined=joined is not None,
-            tokens_max=prompt.output_tokens_max - len(generated),
-        )
-
     # --- what is heard -----------------------------------------------------------------------
 
     def _hear(self, message: frames.FromEngine) -> None:
@@ -341,7 +285,7 @@ class LlamaEngine:
                 self._card = self._card_of(message)
                 self._ready.set()
                 for answer in dict.fromkeys(self._strands.values()):
-                    self._open(answer)
+                    self._say(answer.rest())
             case frames.Broken():
                 self._failure = message.detail
                 log.error("the engine cannot start: %s", message.detail)
@@ -381,7 +325,7 @@ class LlamaEngine:
             vocabulary_size=ready.vocabulary_size,
             token_bytes_max=ready.longest,
             control_tokens=tuple(ready.control),
-            abilities=spec.abilities | {"score"},
+            abilities=spec.abilities | {"score", "json"},
             decoding=spec.decoding,
         )
 

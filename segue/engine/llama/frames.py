@@ -40,9 +40,9 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     """Begin, or go on with, an answer.
 
     `ids` is the prompt with the prefix; the answer begins at `answer_at`; from `drawn_at` on its ids
-    were drawn one by one, by an earlier request.  All choices come in one message, so that they take
-    their places in the same step: who shares a step decides the last bits of its arithmetic, and a
-    request asked twice must meet the same company.
+    were drawn one by one, by an earlier request.  `grammar` bears on the answer; "" is none.  All choices
+    come in one message, so that they take their places in the same step: who shares a step decides the
+    last bits of its arithmetic, and a request asked twice must meet the same company.
     """
 
     workspace: str
@@ -60,6 +60,7 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     seed: int
     logprobs: int
     deterministic: bool
+    grammar: str = ""
 
 
 class Cancel(msgspec.Struct, tag=True, array_like=True):

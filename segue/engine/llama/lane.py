@@ -24,13 +24,14 @@ from collections.abc import Callable
 import numpy as np
 
 from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, padding
-from segue.engine.llama.frames import Joined, Logprob, Token, pack_ids
+from segue.engine.llama.frames import Token
+from segue.engine.llama.guide import GuideError
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace, Plan
-from segue.engine.llama.sampling import logprobs
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
-from segue.engine.seam.cover import Cover, Element
+from segue.engine.llama.voice import Voice
+from segue.engine.seam.cover import Cover
 from segue.engine.seam.lexicon import Lexicon
 
 Row = tuple[int, int, int, bool]
@@ -50,8 +51,9 @@ class Lane:
         failed: Callable[[Strand, str], None],
         solitary: bool = False,
     ) -> None:
-        self._context, self._memory, self._vocabulary, self._lexicon = context, memory, vocabulary, lexicon
+        self._context, self._memory, self._lexicon = context, memory, lexicon
         self._slots, self._pace, self._failed, self._solitary = slots, pace, failed, solitary
+        self._voice = Voice(vocabulary, context.cells)
         self.waiting: deque[Strand] = deque()
         self.running: list[Strand] = []
         self._arrivals = 0
@@ -91,10 +93,10 @@ class Lane:
         """What a strand that has its place can say without a step: what was found for the same prompt before."""
         said: list[Token] = []
         if (seam := strand.seam) is not None:
-            cover = self._memory.ends.cover(strand.workspace, strand.array(), seam.at, seam.budget)
+            cover = self._memory.ends.cover(strand.workspace, strand.array(), seam.at, seam.budget, seam.rule)
             if cover is None and seam.search is not None and seam.search.over:
                 cover = seam.cover()
-                self._memory.ends.keep_cover(strand.workspace, strand.array(), seam.at, seam.budget, cover)
+                self._memory.ends.keep_cover(strand.workspace, strand.array(), seam.at, seam.budget, cover, seam.rule)
             if cover is None:
                 return said
             said = self._join(strand, cover)
@@ -102,7 +104,7 @@ class Lane:
             assert strand.sequence is not None
             end = self._memory.ends.logits(strand.workspace, strand.array())
             if end is not None:
-                said.append(self._draw(strand, end))
+                said.extend(self._draw(strand, end))
             else:  # forgotten just now: its last token is read again
                 self._memory.shorten(strand.sequence, strand.held - 1)
         return said
@@ -138,40 +140,35 @@ class Lane:
             return
 
     def _join(self, strand: Strand, cover: Cover) -> list[Token]:
-        """The strand draws which tokens stand for the end of its prefix, and says what they say beyond it."""
-        seam = strand.seam
-        assert seam is not None
-        trunk = strand.ids[: seam.at]
-        element = strand.sampler.join(cover) if cover.parts else None
-        path = seam.main if element is None else (*element.path, element.token)
-        common = seam.at + seam.common(path)
-        overhang = b"" if element is None else self._vocabulary.piece(element.token)[element.used :]
-        kept = path if not overhang else path[:-1]
-        joined = Joined(len(seam.main), pack_ids(list(kept)), cover.bound, cover.nodes)
-        strand.join([*trunk, *path], list(path), common, joined)
+        """The strand goes on from one element of its prefix's cover."""
+        try:
+            common, said = self._voice.join(strand, cover)
+        except GuideError as error:
+            return self._give_up(strand, error)
         if strand.sequence is not None:
             self._memory.shorten(strand.sequence, min(common, strand.held))
-        if not overhang or element is None:
-            return []
-        # Its last token is the answer's first: from here on it is in the middle of its answer.
-        strand.drawing = strand.rereads(always=self._solitary)
-        cached, strand.cached = strand.cached, -1
-        said = Token(strand.number, element.token, overhang, "", cached, joined=strand.joined)
-        strand.joined = None
-        if strand.logprobs >= 0:
-            said.logprob = self._element_logprob(strand, cover, element)
-        self._count(strand, said)
-        return [said]
+            strand.sequence.asked = common  # what lies behind was drawn
+        if said:
+            # Its last token is the answer's first: from here on it is in the middle of its answer.
+            strand.drawing = strand.rereads(always=self._solitary)
+        return self._heard(strand, said)
 
-    def _element_logprob(self, strand: Strand, cover: Cover, element: Element) -> Logprob:
-        """Shares in the cover, before penalties and temperature; rivals are told by what they add."""
-        top: dict[bytes, float] = {}
-        for rival in cover.heaviest(4 * strand.logprobs):
-            data = self._vocabulary.piece(rival.token)[rival.used :]
-            if data and (data in top or len(top) < strand.logprobs):
-                top[data] = float(np.logaddexp(top[data], rival.logprob)) if data in top else rival.logprob
-        best = sorted(top.items(), key=lambda rival: -rival[1])
-        return Logprob(self._vocabulary.piece(element.token)[element.used :], element.logprob, best)
+    def _draw(self, strand: Strand, logits: FloatRow) -> list[Token]:
+        """What the strand says next; overwrites `logits`."""
+        try:
+            return self._heard(strand, self._voice.draw(strand, logits))
+        except GuideError as error:
+            return self._give_up(strand, error)
+
+    def _heard(self, strand: Strand, said: list[Token]) -> list[Token]:
+        if said and said[-1].finish:
+            self._leave(strand)
+        return said
+
+    def _give_up(self, strand: Strand, error: GuideError) -> list[Token]:
+        self._failed(strand, f"the constraint cannot be followed: {error}")
+        self._leave(strand, remember=False)
+        return []
 
     def _alone(self) -> list[Plan]:
         assert len(self.running) <= 1
@@ -244,7 +241,7 @@ class Lane:
                 return False
         most = None
         if (seam := strand.seam) is not None:
-            known = self._memory.ends.cover(strand.workspace, ids, seam.at, seam.budget)
+            known = self._memory.ends.cover(strand.workspace, ids, seam.at, seam.budget, seam.rule)
             most = None if known is not None else seam.at - 1  # the logits behind each of its tokens are wanted
         begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most)
         if begun is None:
@@ -324,37 +321,9 @@ class Lane:
                 if last:
                     strand.seam.begin(self._lexicon)
             elif last:
-                said.append(self._draw(strand, logits))
+                said.extend(self._draw(strand, logits))
         self._pace.took(len(rows), time.perf_counter() - began)
         return said
-
-    def _draw(self, strand: Strand, logits: FloatRow) -> Token:
-        """Draw the strand's next token; overwrites `logits`."""
-        strand.drawing = True
-        wants = strand.logprobs >= 0
-        raw = logits.copy() if wants else logits
-        token = strand.sampler.draw(logits)
-        cached, strand.cached = strand.cached, -1
-        joined, strand.joined = strand.joined, None
-        if token in self._vocabulary.eog:
-            self._leave(strand)
-            return Token(strand.number, -1, b"", "stop", cached, joined=joined)
-        said = Token(strand.number, token, self._vocabulary.piece(token), "", cached, joined=joined)
-        if wants:
-            total, best = logprobs(raw, strand.logprobs)
-            top = [(self._vocabulary.piece(i), value) for i, value in best]
-            said.logprob = Logprob(said.data, float(raw[token]) - total, top)
-        strand.ids.append(token)
-        strand.sampler.see(token)
-        self._count(strand, said)
-        return said
-
-    def _count(self, strand: Strand, said: Token) -> None:
-        """A token more was said; perhaps the last."""
-        strand.tokens_left -= 1
-        if strand.tokens_left <= 0 or len(strand.ids) >= self._context.cells:
-            said.finish = "length"
-            self._leave(strand)
 
     def _leave(self, strand: Strand, remember: bool = True) -> None:
         self.running.remove(strand)

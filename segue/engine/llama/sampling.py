@@ -50,9 +50,11 @@ class Sampler:
         self._counts[token] = self._counts.get(token, 0) + 1
         self.position += 1
 
-    def draw(self, logits: FloatRow) -> int:
-        """The next token.  Overwrites parts of `logits`."""
+    def draw(self, logits: FloatRow, allowed: npt.NDArray[np.bool_] | None = None) -> int:
+        """The next token, of those that are `allowed` where that is said.  Overwrites parts of `logits`."""
         self._penalise(logits)
+        if allowed is not None:
+            logits[~allowed] = -np.inf
         if len(self.hidden):
             logits[self.hidden] = -np.inf
         how = self.decoding

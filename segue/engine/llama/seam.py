@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from segue.core.generation import Decoding
 from segue.engine.llama import frames
 from segue.engine.llama.context import DRAWN_ROWS_MAX, PROBES_MAX, FloatRow
+from segue.engine.llama.guide import Guide
 from segue.engine.llama.vocabulary import Vocabulary
 from segue.engine.seam.cover import Budget, Cover, Node, Path, Search
 from segue.engine.seam.lexicon import Lexicon
@@ -30,6 +31,10 @@ class Seam:
     tail: bytes
     budget: Budget
     seconds: float
+    guide: Guide | None = None
+    """The constraint's place where the tail begins."""
+    rule: str = ""
+    """The constraint itself."""
     known: dict[Path, FloatRow] = field(default_factory=dict)
     """Logits behind beginnings of the main path."""
     search: Search | None = None
@@ -54,7 +59,8 @@ class Seam:
 
     def begin(self, lexicon: Lexicon) -> None:
         """Everything on the main path is known."""
-        self.search, self.began = Search(lexicon, self.tail, self.budget), time.perf_counter()
+        legal = None if self.guide is None else self.guide.behind
+        self.search, self.began = Search(lexicon, self.tail, self.budget, legal), time.perf_counter()
 
     def restart(self) -> None:
         """Its place in the cache is lost."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from segue.core.generation import Decoding
 from segue.engine.llama.context import DRAWN_ROWS_MAX
 from segue.engine.llama.frames import Joined, Open
+from segue.engine.llama.guide import Guide, Guides
 from segue.engine.llama.sampling import Sampler
 from segue.engine.llama.seam import Seam
 from segue.engine.llama.sequence import Sequence
@@ -35,6 +36,8 @@ class Strand:
     """From here on `ids` were drawn one by one; -1: none yet when it came."""
     seam: Seam | None = None
     """The end of its prefix, as long as it is not known which tokens stand for it."""
+    guide: Guide | None = None
+    """Its constraint's place: behind `ids`, or where its seam's tail begins."""
     joined: Joined | None = None
     """What became of the end of the prefix; told once, then None."""
     sequence: Sequence | None = None
@@ -82,11 +85,14 @@ class Strand:
         self.ids, self.prompt = ids, np.asarray(ids, dtype=np.int32)
         for token in path:
             self.sampler.see(token)
+        if self.guide is not None:
+            self.guide.consume(path)
         self.seam, self.joined, self.drawn_at = None, joined, common
 
 
-def strands_of(message: Open, vocabulary: Vocabulary) -> list[Strand]:
-    """A strand for each choice, at the point the message says; earlier tokens of the answer are counted again."""
+def strands_of(message: Open, vocabulary: Vocabulary, guides: Guides | None = None) -> list[Strand]:
+    """A strand for each choice, at the point the message says; earlier tokens of the answer are counted again.
+    The message's grammar must be compiled.  Raises GuideError."""
     decoding = Decoding(
         temperature=message.temperature,
         top_p=message.top_p,
@@ -105,6 +111,11 @@ def strands_of(message: Open, vocabulary: Vocabulary) -> list[Strand]:
         seam = None
         if message.seam is not None and not choice.joined:
             seam = Seam.of(message.seam, ids, message.answer_at, vocabulary, decoding)
+        guide = guides.guide(message.grammar) if guides is not None and message.grammar else None
+        if guide is not None:
+            guide.consume(ids[message.answer_at : None if seam is None else seam.at])
+            if seam is not None:
+                seam.guide, seam.rule = guide.copy(), message.grammar
         sampler = Sampler(decoding, choice.choice, vocabulary.hidden)
         for token in ids[message.answer_at : None if seam is None else seam.at]:
             sampler.see(token)
@@ -118,6 +129,7 @@ def strands_of(message: Open, vocabulary: Vocabulary) -> list[Strand]:
                 logprobs=message.logprobs,
                 drawn_at=min(message.drawn_at, kept),
                 seam=seam,
+                guide=guide,
                 prompt=prompt,
             )
         )

@@ -18,6 +18,7 @@ from typing import assert_never
 
 from segue.engine.llama import frames
 from segue.engine.llama.context import Context, Model
+from segue.engine.llama.guide import GuideError, Guides
 from segue.engine.llama.lane import Lane
 from segue.engine.llama.library import LibraryError, open_library
 from segue.engine.llama.memory import Memory
@@ -27,6 +28,7 @@ from segue.engine.llama.strand import Strand, strands_of
 from segue.engine.seam.lexicon import Lexicon
 
 _LONG_CHARACTERS = 100_000
+_GONE_MAX = 1024
 
 
 class Worker:
@@ -46,6 +48,8 @@ class Worker:
             vocabulary.pieces(list(range(vocabulary.size))),
             {*vocabulary.control.values(), *vocabulary.eog, *vocabulary.hidden.tolist()},
         )
+        self._guides = Guides(vocabulary)
+        self._gone: dict[int, None] = {}
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
         self._alone: Lane | None = None
 
@@ -93,7 +97,11 @@ class Worker:
                     self._open(message)
                 case frames.Cancel():
                     strand = self._strands.pop(message.strand, None)
-                    if strand is not None:
+                    if strand is None:
+                        self._gone[message.strand] = None  # it may be waiting for its grammar
+                        while len(self._gone) > _GONE_MAX:
+                            del self._gone[next(iter(self._gone))]
+                    else:
                         strand.cancelled = cancelled = True
                 case _:
                     assert_never(message)
@@ -107,14 +115,38 @@ class Worker:
         return self._shared.busy or (self._alone is not None and self._alone.busy)
 
     def _open(self, message: frames.Open) -> None:
+        if message.grammar and not self._guides.known(message.grammar):
+            self._long.submit(self._compile, message)
+            return
+        try:
+            strands = strands_of(message, self._model.vocabulary, self._guides)
+        except GuideError as error:
+            self._refuse(message, str(error))
+            return
+        strands = [strand for strand in strands if strand.number not in self._gone]
         lane = self._shared
         if message.deterministic:
             if self._alone is None:
                 self._alone = self._lane(self._spec.context_tokens, 1, 0, solitary=True)
             lane = self._alone
-        for strand in strands_of(message, self._model.vocabulary):
+        for strand in strands:
             self._strands[strand.number] = strand
             lane.add(strand)
+
+    def _compile(self, message: frames.Open) -> None:
+        """On the thread for long work: the answer begins when its grammar is there."""
+        try:
+            self._guides.compile(message.grammar)
+        except GuideError as error:
+            self._refuse(message, str(error))
+            return
+        with self._awake:
+            self._inbox.append(message)
+            self._awake.notify()
+
+    def _refuse(self, message: frames.Open, detail: str) -> None:
+        for choice in message.choices:
+            self._send(frames.StrandFailed(choice.strand, detail))
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()

@@ -16,6 +16,7 @@ between the draw and the exact one, given the tokens before the tail, is at most
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +27,8 @@ from segue.engine.seam.lexicon import Ids, Lexicon
 Floats = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
 Path = tuple[int, ...]
+Legal = Callable[[Path], npt.NDArray[np.bool_]]
+"""For each token, whether it may follow a path; the path itself and the tail are known to be legal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ class Cover:
 class Search:
     """One search over one tail, which is not empty."""
 
-    def __init__(self, lexicon: Lexicon, tail: bytes, budget: Budget) -> None:
-        self._lexicon, self._tail, self._budget = lexicon, tail, budget
+    def __init__(self, lexicon: Lexicon, tail: bytes, budget: Budget, legal: Legal | None = None) -> None:
+        self._lexicon, self._tail, self._budget, self._legal = lexicon, tail, budget, legal
         self._front: list[Node] = [Node((0.0, 0), (), 0)]
         self._asked: list[Node] = []
         self._numbered = 0
@@ -190,6 +193,8 @@ class Search:
                 order = (-float(weight), self._numbered)
                 heapq.heappush(self._front, Node(order, (*node.path, token), node.done + size))
         known = np.nonzero(weights[len(inside) :] > -np.inf)[0] + len(inside)
+        if self._legal is not None and len(known):
+            known = known[self._legal(node.path)[candidates[known]]]
         if len(known):
             found = weights[known]
             self._parts.append(Part(node.path, node.done, candidates[known], found, logits[known]))

@@ -49,6 +49,8 @@ FIELDS: Mapping[str, Field] = {
     "parameters.tool_choice": USED,
     "parameters.parallel_tool_calls": Field("used", "checked; it says nothing where tools are refused"),
     "parameters.response_format": USED,
+    "parameters.regex": Field("used", "an extension: the whole answer, prefix included, matches it"),
+    "parameters.grammar": Field("used", "an extension: the same for a grammar in Lark's form"),
     "parameters.deterministic": Field("used", "an extension: the same bytes whatever else the server is doing"),
     "parameters.enable_search": Field("refused", "true is refused, for no web search is served"),
     "parameters.search_options": Field("ignored", "shapes a search, and a search is refused"),

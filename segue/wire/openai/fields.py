@@ -47,6 +47,8 @@ FIELDS: Mapping[str, Field] = {
     "response_format": USED,
     "enable_thinking": Field("used", "checked, and refused with a prefix; no served model can think"),
     "thinking_budget": Field("used", "checked; no served model can think"),
+    "regex": Field("used", "an extension: the whole answer, prefix included, matches it"),
+    "grammar": Field("used", "an extension: the same for a grammar in Lark's form"),
     "deterministic": Field("used", "an extension: the same bytes whatever else the server is doing"),
     "enable_search": Field("refused", "true is refused, for no web search is served"),
     "web_search_options": Field("refused", "no web search is served"),

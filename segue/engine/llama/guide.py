@@ -1,0 +1,128 @@
+"""Which tokens a constraint allows next, over the model's own vocabulary.
+
+Laws: a guide stands behind the tokens that were consumed, and allows exactly those that some legal answer
+goes on with; forced text is given as the tokens that the text would be encoded to.  Compiling lets other
+threads run; a mask costs some tens of microseconds, and llguidance bounds what a hostile grammar may cost.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+
+from segue.engine.llama.vocabulary import Vocabulary
+
+KEPT_MAX = 64
+
+Allowed = npt.NDArray[np.bool_]
+
+
+class GuideError(Exception):
+    """The grammar cannot be followed any further."""
+
+
+class Guide:
+    """One strand's place in its grammar."""
+
+    __slots__ = ("_matcher", "_size")
+
+    def __init__(self, matcher: LLMatcher, size: int) -> None:
+        self._matcher, self._size = matcher, size
+
+    def copy(self) -> Guide:
+        """Another one at the same place."""
+        return Guide(self._matcher.deep_copy(), self._size)
+
+    def consume(self, ids: Sequence[int]) -> None:
+        """The answer goes on with these tokens.  Raises GuideError when it may not."""
+        if ids and not self._matcher.consume_tokens(list(ids)):
+            raise GuideError(self._matcher.get_error().split("\n<state>")[0][:300])
+
+    def allowed(self) -> Allowed:
+        """For each token, whether it may come next.  Raises GuideError when the grammar grew too complex."""
+        mask = allocate_token_bitmask(1, self._size)
+        fill_next_token_bitmask(self._matcher, mask, 0)
+        if self._matcher.is_error():
+            raise GuideError(self._matcher.get_error().split("\n<state>")[0][:300])
+        return np.unpackbits(mask.view(np.uint8).ravel(), bitorder="little")[: self._size].astype(np.bool_)
+
+    def behind(self, path: Sequence[int]) -> Allowed:
+        """What may come after `path`, were it said; nothing where it may not be."""
+        ahead = self._matcher.deep_copy()
+        if path and not ahead.consume_tokens(list(path)):
+            return np.zeros(self._size, np.bool_)
+        return Guide(ahead, self._size).allowed()
+
+    def forced(self) -> list[int]:
+        """The tokens that every legal answer goes on with; often none."""
+        ids: list[int] = self._matcher.compute_ff_tokens()
+        return ids
+
+    @property
+    def ended(self) -> bool:
+        """Nothing may follow but the end."""
+        return bool(self._matcher.is_stopped())
+
+
+class Guides:
+    """Compiled grammars over one vocabulary, the least recently used forgotten first.  Thread-safe enough for
+    one compiling thread and one that asks."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._tokenizer: LLTokenizer | None = None
+        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+
+    def compile(self, grammar: str) -> None:
+        """Make ready what `guide` will give.  Raises GuideError."""
+        if grammar in self._compiled:
+            return
+        if self._tokenizer is None:
+            self._tokenizer = _tokenizer(self._vocabulary)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        if matcher.is_error():
+            raise GuideError(matcher.get_error().split("\n<state>")[0][:300])
+        self._compiled[grammar] = matcher
+        while len(self._compiled) > KEPT_MAX:
+            self._compiled.popitem(last=False)
+
+    def known(self, grammar: str) -> bool:
+        """Is it compiled?"""
+        return grammar in self._compiled
+
+    def guide(self, grammar: str) -> Guide:
+        """A guide at the grammar's beginning; it must be compiled."""
+        self._compiled.move_to_end(grammar)
+        return Guide(self._compiled[grammar].deep_copy(), self._vocabulary.size)
+
+
+class _Wrapped:
+    """A vocabulary as llguidance wants to see one."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.eos_token_id = vocabulary.eos
+        self.bos_token_id = None
+        special = {*vocabulary.control.values(), *vocabulary.eog, *vocabulary.hidden.tolist()}
+        self.special_token_ids = sorted(special)
+        self.tokens = [
+            b"" if token in special else piece
+            for token, piece in enumerate(vocabulary.pieces(list(range(vocabulary.size))))
+        ]
+        for token in special:  # they must differ from all text
+            self.tokens[token] = b"\xff<special %d>" % token
+        self._vocabulary = vocabulary
+
+    def __call__(self, text: str | bytes) -> list[int]:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        return self._vocabulary.encode([(text, False)])
+
+
+def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
+    wrapped = TokenizerWrapper(_Wrapped(vocabulary))
+    return LLTokenizer(wrapped, n_vocab=vocabulary.size, eos_token=sorted(vocabulary.eog))
