@@ -83,8 +83,9 @@ class Lane:
         self._admit()
         self._search()
         said: list[Token] = []
-        for strand in [strand for strand in self.running if not strand.drawing and self._placed(strand)]:
-            said.extend(self._prepared(strand))
+        for strand in list(self.running):  # what is found for one may serve the next, in this very step
+            if not strand.drawing and self._placed(strand):
+                said.extend(self._prepared(strand))
         for plan in self._alone() if self._solitary else self._together():
             said.extend(self._run(plan))
         return said
@@ -96,7 +97,9 @@ class Lane:
             cover = self._memory.ends.cover(strand.workspace, strand.array(), seam.at, seam.budget, seam.rule)
             if cover is None and seam.search is not None and seam.search.over:
                 cover = seam.cover()
-                self._memory.ends.keep_cover(strand.workspace, strand.array(), seam.at, seam.budget, cover, seam.rule)
+                if not seam.search.given_up:  # else a slow moment would last
+                    ids = strand.array()
+                    self._memory.ends.keep_cover(strand.workspace, ids, seam.at, seam.budget, cover, seam.rule)
             if cover is None:
                 return said
             said = self._join(strand, cover)
@@ -136,7 +139,7 @@ class Lane:
                 self._leave(strand, remember=False)
                 continue
             for node, logits in zip(nodes, rows, strict=True):
-                seam.search.told(node, logits)
+                seam.tell(node, logits)
             return
 
     def _join(self, strand: Strand, cover: Cover) -> list[Token]:
@@ -242,6 +245,8 @@ class Lane:
         most = None
         if (seam := strand.seam) is not None:
             known = self._memory.ends.cover(strand.workspace, ids, seam.at, seam.budget, seam.rule)
+            if known is None and any(other.same_seam(strand) for other in self.running if other is not strand):
+                return False
             most = None if known is not None else seam.at - 1  # the logits behind each of its tokens are wanted
         begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most)
         if begun is None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from segue.core.generation import Decoding
 from segue.engine.llama import frames
 from segue.engine.llama.context import DRAWN_ROWS_MAX, PROBES_MAX, FloatRow
@@ -31,6 +34,7 @@ class Seam:
     tail: bytes
     budget: Budget
     seconds: float
+    hidden: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     guide: Guide | None = None
     """The constraint's place where the tail begins."""
     rule: str = ""
@@ -51,11 +55,23 @@ class Seam:
         tail = b"".join(map(vocabulary.piece, main))
         if not tail:
             return None
-        return cls(at, main, tail, Budget(asked.eps, asked.nodes, decoding.temperature == 0.0), asked.seconds)
+        budget = Budget(asked.eps, asked.nodes, decoding.temperature == 0.0)
+        return cls(at, main, tail, budget, asked.seconds, vocabulary.hidden)
 
     def learn(self, index: int, logits: FloatRow) -> None:
         """The logits behind the strand's token `index`."""
-        self.known[self.main[: index + 1 - self.at]] = logits.copy()
+        self.known[self.main[: index + 1 - self.at]] = self._drawable(logits)
+
+    def tell(self, node: Node, logits: FloatRow) -> None:
+        """The logits behind a branch."""
+        assert self.search is not None
+        self.search.told(node, self._drawable(logits))
+
+    def _drawable(self, logits: FloatRow) -> FloatRow:
+        """A copy in which what is never drawn has no weight."""
+        row = logits.copy()
+        row[self.hidden] = -np.inf
+        return row
 
     def begin(self, lexicon: Lexicon) -> None:
         """Everything on the main path is known."""

@@ -73,6 +73,13 @@ class Strand:
         where few are missing, and `always` where the last bits must not differ."""
         return self.held >= self.drawn_at and (always or self.missing <= DRAWN_ROWS_MAX)
 
+    def same_seam(self, other: Strand) -> bool:
+        """Is it about to find what `other` wants to know of the same prefix?"""
+        ours, theirs = self.seam, other.seam
+        if ours is None or theirs is None or self.sequence is None or self.workspace != other.workspace:
+            return False
+        return (ours.at, ours.budget, ours.rule) == (theirs.at, theirs.budget, theirs.rule) and self.ids == other.ids
+
     def array(self) -> npt.NDArray[np.int32]:
         """`ids` as an array, rebuilt only when they grew."""
         if len(self.prompt) != len(self.ids):

@@ -124,6 +124,7 @@ class Search:
         self._nodes = 0
         self._total = -np.inf
         self._best = -np.inf
+        self.given_up = False
 
     @property
     def bound(self) -> float:
@@ -165,6 +166,7 @@ class Search:
 
     def give_up(self) -> None:
         """Nothing more can be read; what is unread stays in the bound."""
+        self.given_up = True
         self._budget = replace(self._budget, nodes=0)
         for node in list(self._asked):
             self.put_back(node)

@@ -152,7 +152,7 @@ def lexicon(qwen: Vocabulary) -> Lexicon:
 
 
 def test_the_default_is_what_is_measured_here() -> None:
-    assert Settings().tokens == Asked().tokens == 4
+    assert Settings().tokens_max == Asked().tokens == 4
 
 
 def unreached(

@@ -1,0 +1,157 @@
+"""Answers of a wanted form, whole and streamed, and gone on with from the middle."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.talk import PROTOCOLS, WAYS, Ask, all_ways, ask, begun, post, streamed, user, whole
+
+OBJECT = {"type": "json_object"}
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 40},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "colours": {"type": "array", "items": {"enum": ["red", "green", "blue"]}, "minItems": 1, "maxItems": 3},
+    },
+    "required": ["name", "age", "colours"],
+    "additionalProperties": False,
+}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON, "strict": True}}
+QUESTIONS = (
+    "Describe a lighthouse keeper as JSON.",
+    "用 JSON 描述一只猫。",
+    "Give me a JSON object with three planets and their moons.",
+    "JSON: a recipe for pancakes, short.",
+    "Turn this into json: Anna, 31, likes chess and snow.",
+)
+
+
+def is_person(text: str) -> bool:
+    found = json.loads(text)
+    colours = found["colours"]
+    return (
+        set(found) == {"name", "age", "colours"}
+        and isinstance(found["name"], str)
+        and 0 <= found["age"] <= 150
+        and 1 <= len(colours) <= 3
+        and set(colours) <= {"red", "green", "blue"}
+    )
+
+
+def test_json_mode_gives_an_object(http: httpx.Client) -> None:
+    asks = [ask(user(QUESTIONS[n]), response_format=OBJECT, temperature=1.0, seed=n, max_tokens=300) for n in range(2)]
+    for answer in all_ways(http, asks):
+        assert isinstance(json.loads(answer.text), dict), answer.text
+        assert answer.finish == "stop"
+
+
+def test_a_schema_is_kept_to(http: httpx.Client) -> None:
+    asked = ask(user("Invent a person, as JSON."), response_format=SCHEMA, temperature=1.2, top_p=1.0, max_tokens=200)
+    for answer in all_ways(http, [asked.but(seed=seed) for seed in range(2)]):
+        assert is_person(answer.text), answer.text
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_cut_short_it_is_completed(http: httpx.Client, protocol: Any) -> None:
+    """At the limit of tokens, and then at every kind of place."""
+    asked = ask(user(QUESTIONS[0]), response_format=SCHEMA, temperature=0.8, seed=3, max_tokens=200)
+    uncut = whole(http, protocol, asked).text
+    first = whole(http, protocol, asked.but(max_tokens=9))
+    assert first.finish == "length"
+    rest = streamed(http, protocol, Ask((*asked.messages, begun(first.text)), asked.parameters))
+    assert first.text + rest.text == uncut
+    for cut in range(1, len(uncut), 11):
+        prefix = uncut[:cut]
+        answer = whole(http, protocol, Ask((*asked.messages, begun(prefix)), asked.but(seed=cut).parameters))
+        assert is_person(prefix + answer.text), (prefix, answer.text)
+
+
+def test_a_prefix_of_the_caller_s_own(http: httpx.Client) -> None:
+    for prefix, more in (('{"na', True), ('{"name": "Zo', True), ('{"name":"Q","age":4', True)):
+        asked = ask(user("A person as JSON."), begun(prefix), response_format=SCHEMA, temperature=1.0, max_tokens=120)
+        for way in WAYS:
+            answer = way(http, "compatible", asked)
+            assert is_person(prefix + answer.text), answer.text
+            assert bool(answer.text) == more
+    done = '{"name": "Q", "age": 4, "colours": ["red"]}'
+    answer = whole(http, "native", ask(user("A person as JSON."), begun(done), response_format=SCHEMA))
+    assert (answer.text, answer.finish, answer.output_tokens) == ("", "stop", 0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "prefix", "told"),
+    [
+        ({"response_format": OBJECT}, '{"a": }', "at byte 6: expected"),
+        ({"response_format": OBJECT}, "Sure: {", "at byte 0: expected"),
+        ({"response_format": SCHEMA}, '{"nome', "at byte 3: expected 'a'"),
+        ({"regex": "[0-9]{4}"}, "20x", "at byte 2: expected '0' or '1'"),
+        ({"regex": "(("}, "", "Invalid response_format"),
+        ({"grammar": "start: nothing"}, "", "Invalid response_format"),
+        ({"response_format": {**SCHEMA, "json_schema": {"name": "n", "schema": {"not": {}}}}}, "", '"not"'),
+    ],
+)
+def test_what_cannot_be_is_refused(http: httpx.Client, parameters: dict[str, Any], prefix: str, told: str) -> None:
+    messages = (user("Some JSON."), begun(prefix)) if prefix else (user("Some JSON."),)
+    for protocol in PROTOCOLS:
+        response = post(http, protocol, Ask(messages, parameters))
+        assert response.status_code == 400, response.text
+        body = response.json()
+        assert told in (body["error"] if protocol == "compatible" else body)["message"], response.text
+
+
+def test_a_regex_and_a_grammar(http: httpx.Client) -> None:
+    for answer in all_ways(
+        http, [ask(user("A date?"), regex="20[0-9]{2}-[01][0-9]-[0-3][0-9]", seed=5, max_tokens=20)]
+    ):
+        assert re.fullmatch("20[0-9]{2}-[01][0-9]-[0-3][0-9]", answer.text)
+    grammar = 'start: "The answer is " ("yes" | "no") "."'
+    for answer in all_ways(http, [ask(user("Is snow warm?"), grammar=grammar, temperature=0, max_tokens=20)]):
+        assert re.fullmatch(r"The answer is (yes|no)\.", answer.text)
+
+
+def test_choices_stops_and_log_probabilities_together(http: httpx.Client) -> None:
+    asked = ask(
+        user("A person as JSON."), response_format=SCHEMA, n=3, temperature=1.5, seed=9, logprobs=True, max_tokens=150
+    )
+    answer = whole(http, "compatible", asked)
+    assert all(map(is_person, answer.texts))
+    assert ["".join(tokens) for tokens in answer.tokens] == list(answer.texts)
+    stopped = whole(http, "compatible", asked.but(n=1, stop=['"age"']))
+    assert '"age"' not in stopped.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(10))
+def test_json_mode_at_length(http: httpx.Client, part: int) -> None:
+    """Fifty answers a part at temperature 1: each parses, and so does each when gone on with from a random byte."""
+    chance = random.Random(part)
+    for number in range(50):
+        protocol = PROTOCOLS[number % 2]
+        asked = ask(
+            user(chance.choice(QUESTIONS)),
+            response_format=OBJECT,
+            temperature=1.0,
+            top_p=1.0,
+            seed=1000 * part + number,
+            max_tokens=400,
+        )
+        answer = (streamed if chance.random() < 0.5 else whole)(http, protocol, asked)
+        if answer.finish == "length":
+            asked = Ask((*asked.messages, begun(answer.text)), asked.but(max_tokens=2000, temperature=0.2).parameters)
+            answer, first = whole(http, protocol, asked), answer.text
+            assert isinstance(json.loads(first + answer.text), dict)
+            continue
+        assert isinstance(json.loads(answer.text), dict), answer.text
+        data = answer.text.encode()
+        prefix = data[: chance.randrange(1, len(data))].decode("utf-8", "ignore")
+        rest = Ask(
+            (*asked.messages, begun(prefix)), asked.but(seed=number, max_tokens=1500, temperature=0.5).parameters
+        )
+        assert isinstance(json.loads(prefix + whole(http, protocol, rest).text), dict), prefix
