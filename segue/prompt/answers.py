@@ -176,7 +176,7 @@ class Recorder:
 
     def __init__(self, answers: Answers, prompt: Prompt, prefix: bytes, resumed: Resumed | None) -> None:
         self._answers, self._prompt, self._resumed = answers, prompt, resumed
-        self._prefix = prefix if resumed is None else prefix + resumed.pending
+        self._prefix = prefix
         self._chunks: list[Chunk] = []
         self.saw = self._chunks.append
 
@@ -191,12 +191,7 @@ class Recorder:
             draft = drafts.get(chunk.choice)
             if draft is None:
                 draft = drafts[chunk.choice] = self._draft(chunk.joined)
-            draft.ids.extend(chunk.ids)
-            draft.data += chunk.data
-            if chunk.ids:  # of several tokens only the last one's end is known
-                draft.ends.extend([len(draft.data)] * len(chunk.ids))
-            elif chunk.data:
-                draft.known = False  # text of which nobody knows the tokens
+            draft.say(chunk.ids, chunk.data)
         for choice, draft in drafts.items():
             if draft.known:
                 self._answers.keep(where, draft.recorded(prompt.decoding, prompt.first_choice + choice))
@@ -206,7 +201,10 @@ class Recorder:
         ids = array("i", prompt.ids[prompt.answer_at :])
         if resumed is not None:
             ends = array("q", resumed.ends)
-            return _Draft(ids, data, resumed.prefix_bytes, resumed.drawn_at, resumed.said_at, ends)
+            draft = _Draft(ids, data, resumed.prefix_bytes, resumed.drawn_at, resumed.said_at, ends)
+            draft.say((), resumed.pending)
+            draft.known = True
+            return draft
         drawn_at = len(ids)
         if joined is not None:
             given, kept = ids[len(ids) - joined.back :], len(ids) - joined.back
@@ -220,7 +218,8 @@ class Recorder:
 
 @dataclass(slots=True)
 class _Draft:
-    """A `Recorded` that grows."""
+    """A `Recorded` that grows.  `data` is what the caller is sent: bytes that are no text are left out of it, and
+    those of a character that is not complete wait in `rest`."""
 
     ids: array[int]
     data: bytearray
@@ -229,8 +228,23 @@ class _Draft:
     said_at: int
     ends: array[int]
     known: bool = True
+    rest: bytes = b""
+
+    def say(self, ids: Sequence[int], data: bytes) -> None:
+        """These tokens, and what they say."""
+        self.ids.extend(ids)
+        text, used = utf_8_decode(self.rest + data, "ignore", False)
+        self.rest = (self.rest + data)[used:]
+        self.data += text.encode()
+        if ids:  # of several tokens only the last one's end is known
+            self.ends.extend([len(self.data) + len(self.rest)] * len(ids))
+        elif data:
+            self.known = False  # text of which nobody knows the tokens
 
     def recorded(self, decoding: Decoding, choice: int) -> Recorded:
         """As it is now."""
+        ends, least = self.ends[:], len(self.data) + len(self.rest)
+        for at in range(len(ends) - 1, -1, -1):  # what waited, and was no text after all, has no length
+            least = ends[at] = min(least, ends[at])
         said = self.drawn_at, self.said_at
-        return Recorded(self.ids, bytes(self.data), self.prefix_bytes, *said, self.ends, decoding, choice)
+        return Recorded(self.ids, bytes(self.data) + self.rest, self.prefix_bytes, *said, ends, decoding, choice)

@@ -124,7 +124,7 @@ def test_a_token_without_bytes_goes_with_what_is_before_it() -> None:
 def test_what_was_never_whole_characters_is_not_lost_either() -> None:
     answers = table()
     record(answers, [(1, b"a"), (2, b"\xff"), (3, b"b")])
-    assert found(answers, b"a\xffb") == ([1, 2, 3], b"")
+    assert found(answers, "ab") == ([1, 2, 3], b"")
 
 
 def test_each_choice_is_remembered_under_its_number() -> None:
@@ -290,3 +290,18 @@ def test_every_cut_of_a_text_resumes_at_the_same_byte(text: str, sizes: list[int
             assert got is None
         else:
             assert got == ([number for number, _ in tokens[: ends.index(end) + 1]], rest)
+
+
+def test_bytes_that_are_no_text_are_left_out_as_they_were_for_the_caller() -> None:
+    """The caller was sent `a水b`: the byte in between is no text, and neither are the two that nothing completes."""
+    answers, prompt = Answers(8, 10_000), Prompt("r", "m", "w", [1], 1, Decoding(), 9)
+    recorder = Recorder(answers, prompt, b"", None)
+    pieces = (b"a", b"\x80", "水".encode()[:1], "水".encode()[1:], b"\xe6\xb0", b"b")
+    for number, piece in enumerate(pieces):
+        recorder.saw(Chunk(0, (10 + number,), piece))
+    recorder.keep()
+    where = place("w", "m", [1])
+    for text, ids in (("a水b", 6), ("a水", 4)):
+        found = answers.find(where, text.encode(), Decoding())
+        assert found is not None
+        assert (len(found.ids), found.pending) == (ids, b"")
