@@ -17,6 +17,7 @@ from segue.wire.dashscope.read import FIELDS as DASHSCOPE
 from segue.wire.fields import Field
 from segue.wire.openai.read import FIELDS as OPENAI
 from segue.wire.wording import Wording, compat, native
+from tests.docs.keywords import rows as keyword_rows
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"(?<=<!-- table: )([a-z-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -207,10 +208,16 @@ def stand_ins() -> str:
     return "\n".join(f"{title}: " + ", ".join(f"`{name}`" for name in names) + ".\n" for title, names in parts)
 
 
+def keywords() -> str:
+    """What becomes of each keyword of JSON Schema."""
+    return table(("keyword", "here", "note"), keyword_rows())
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "openai-fields": lambda: fields(OPENAI),
     "dashscope-fields": lambda: fields(DASHSCOPE),
     "faults": faults,
+    "keywords": keywords,
     "models": models,
     "stand-ins": stand_ins,
 }
