@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import assert_never
 
-from segue.core.errors import EngineFailed, EngineLost, Fault, QueueFull
+from segue.core.errors import EngineFailed, EngineLost, Fault, FormatInvalid, QueueFull
 from segue.core.generation import (
     Alternative,
     Chunk,
@@ -280,7 +280,7 @@ class LlamaEngine:
             case frames.StrandFailed():
                 answer = self._strands.get(message.strand)
                 if answer is not None:
-                    self._end(answer, EngineFailed(message.detail))
+                    self._end(answer, FormatInvalid(message.detail) if message.form else EngineFailed(message.detail))
             case frames.Ready():
                 self._card = self._card_of(message)
                 self._ready.set()

@@ -153,6 +153,7 @@ class StrandFailed(msgspec.Struct, tag=True, array_like=True):
 
     strand: int
     detail: str
+    form: bool = False  # the wanted form is at fault, which no model can keep to
 
 
 class Broken(msgspec.Struct, tag=True, array_like=True):

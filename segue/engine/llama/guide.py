@@ -7,17 +7,21 @@ threads run; a mask costs some tens of microseconds, and llguidance bounds what 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from segue.engine.llama.vocabulary import Vocabulary
 
 KEPT_MAX = 64
+LIMITS = LLParserLimits(initial_lexer_fuel=500_000)
+"""Those of `prompt/constraint.py`."""
+
 
 Allowed = npt.NDArray[np.bool_]
 
@@ -70,35 +74,42 @@ class Guide:
 
 
 class Guides:
-    """Compiled grammars over one vocabulary, the least recently used forgotten first.  Thread-safe enough for
-    one compiling thread and one that asks."""
+    """Compiled grammars over one vocabulary, the least recently used forgotten first.  One thread may
+    compile while another asks."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._tokenizer: LLTokenizer | None = None
+        # At once: it takes most of a second, in which no other thread runs and no step could be made.
+        self._tokenizer = _tokenizer(vocabulary)
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._changing = threading.Lock()
 
     def compile(self, grammar: str) -> None:
         """Make ready what `guide` will give.  Raises GuideError."""
-        if grammar in self._compiled:
-            return
-        if self._tokenizer is None:
-            self._tokenizer = _tokenizer(self._vocabulary)
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            raise GuideError(matcher.get_error().split("\n<state>")[0][:300])
-        self._compiled[grammar] = matcher
-        while len(self._compiled) > KEPT_MAX:
-            self._compiled.popitem(last=False)
+        self._known(grammar)
 
     def known(self, grammar: str) -> bool:
         """Is it compiled?"""
         return grammar in self._compiled
 
     def guide(self, grammar: str) -> Guide:
-        """A guide at the grammar's beginning; it must be compiled."""
-        self._compiled.move_to_end(grammar)
-        return Guide(self._compiled[grammar].deep_copy(), self._vocabulary.size)
+        """A guide at the grammar's beginning, which is compiled at once where it has just been forgotten.
+        Raises GuideError."""
+        return Guide(self._known(grammar).deep_copy(), self._vocabulary.size)
+
+    def _known(self, grammar: str) -> LLMatcher:
+        with self._changing:
+            if (matcher := self._compiled.get(grammar)) is not None:
+                self._compiled.move_to_end(grammar)
+                return matcher
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
+        if matcher.is_error():
+            raise GuideError(matcher.get_error().split("\n<state>")[0][:300])
+        with self._changing:
+            self._compiled[grammar] = matcher
+            while len(self._compiled) > KEPT_MAX:
+                self._compiled.popitem(last=False)
+        return matcher
 
 
 class _Wrapped:

@@ -146,7 +146,7 @@ class Worker:
 
     def _refuse(self, message: frames.Open, detail: str) -> None:
         for choice in message.choices:
-            self._send(frames.StrandFailed(choice.strand, detail))
+            self._send(frames.StrandFailed(choice.strand, detail, form=True))
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()
