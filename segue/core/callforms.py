@@ -1,0 +1,18 @@
+"""How models spell a call of a function: what the prompt asks for, the constraint keeps to and the reader reads.
+
+Marked, in the form of Hermes that Qwen's templates ask for: `<tool_call>` around one JSON object with `name`
+and `arguments`.  Without the mark, as small models write it: the same object, fenced or bare.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+KEYS = ("arguments", "parameters")
+"""Of the arguments; the first is the form's own."""
+FENCES = MappingProxyType({"```json": "```", "```": "```", "<tools>": "</tools>", "": ""})
+"""What may stand around a call without a mark, and what then closes it."""
+BLANKS = " \t\r\n"
+BLANKS_MAX = 64
+"""In a row, in the head of a call without a mark."""
