@@ -6,13 +6,11 @@ and `arguments`.  Without the mark, as small models write it: the same object, f
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 KEYS = ("arguments", "parameters")
 """Of the arguments; the first is the form's own."""
-FENCES = MappingProxyType({"```json": "```", "```": "```", "<tools>": "</tools>", "": ""})
-"""What may stand around a call without a mark, and what then closes it."""
+FENCES, FENCES_CLOSED = ("```json", "```", "<tools>"), ("```", "</tools>")
+"""What may stand around a call without a mark."""
 BLANKS = " \t\r\n"
 BLANKS_MAX = 64
 """In a row, in the head of a call without a mark."""

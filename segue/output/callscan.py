@@ -40,11 +40,11 @@ def _head(before: str, key: str) -> str:
 
 
 HEAD_BEGUN = re.compile("|".join(_head("", key) for key in KEYS))
-OPENING = re.compile(rf"({'|'.join(map(re.escape, FENCES))}){_BLANK}(\[?){_BLANK}")
+OPENING = re.compile(rf"(?:{'|'.join(map(re.escape, FENCES))})?{_BLANK}(\[?){_BLANK}")
 OPENING_BEGUN = re.compile(
     "|".join(
         _beginnings(*_literal(fence), _BLANK, *_literal(listed), _head("", key))
-        for fence in FENCES
+        for fence in (*FENCES, "")
         for listed in ("", "[")
         for key in KEYS
     )

@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from segue.core.callforms import BLANKS, BLANKS_MAX, CLOSE, FENCES, OPEN
+from segue.core.callforms import BLANKS, BLANKS_MAX, CLOSE, FENCES_CLOSED, OPEN
 from segue.core.request import Tool
 from segue.output.callscan import (
     FUNCTION,
@@ -54,7 +54,7 @@ class ToolCalls:
         self._trial = False  # what is read may turn out to be text
         self._marked = True
         self._pieces: list[Piece] = []
-        self._closer, self._listed = "", False
+        self._listed = False
         self._scan, self._scanned = Scan(), 0
         self._parameters = 0
         self._function = ""
@@ -152,8 +152,8 @@ class ToolCalls:
         if opening is not None and (head := HEAD.match(self._held, opening.end())) is not None:
             if head[1] not in self._tools:
                 return self._go(self._text)
-            self._closer, self._listed = FENCES[opening[1]], bool(opening[2])
-            self._trial, self._marked = not self._kept or self._listed, False
+            self._listed = bool(opening[1])
+            self._trial, self._marked = not self._kept, False
             self._pass(opening.end())
             return self._go(self._object)
         named = None if opening is None else NAMED.match(self._held, opening.end())
@@ -337,13 +337,16 @@ class ToolCalls:
         if self._held[at] == "," and self._listed:
             self._pass(at + 1)
             return self._go(self._object)
-        if self._held[at] == "{" and self._trial:
+        if self._held[at] == "{":
             return self._go(self._object)
-        closed = self._comes(self._closer, at) if self._closer else False
-        if closed:
-            self._pass(at + len(self._closer))
-            return self._go(self._done)
-        return False if closed is None else self._failed()
+        for mark in FENCES_CLOSED:
+            closed = self._comes(mark, at)
+            if closed:
+                self._pass(at + len(mark))
+                return self._go(self._done)
+            if closed is None:
+                return False
+        return self._failed()
 
     def _done(self, end: bool) -> bool:
         """The fence is closed: nothing may follow."""

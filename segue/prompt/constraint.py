@@ -59,6 +59,15 @@ def check(wanted: Constraint, prefix: bytes) -> None:
         raise PrefixIllegal(legal, _expected(wanted.grammar, prefix[:legal]))
 
 
+def compiles(schema: dict[str, object]) -> bool:
+    """Whether some text keeps to a schema.  Takes as long as `check`."""
+    try:
+        _compile(_json(schema).grammar)
+    except FormatInvalid:
+        return False
+    return True
+
+
 def _json(schema: dict[str, object]) -> Constraint:
     own = schema.get("x-guidance")
     guidance = {"whitespace_pattern": BLANKS, **(own if isinstance(own, dict) else {})}
@@ -78,6 +87,10 @@ def _bounded(grammar: str) -> Constraint:
 @lru_cache(maxsize=COMPILED_MAX)
 def _compiled(grammar: str) -> LLMatcher:
     """A matcher at its beginning; never moved, only copied."""
+    return _compile(grammar)
+
+
+def _compile(grammar: str) -> LLMatcher:
     matcher = LLMatcher(_BYTES, grammar, log_level=0)
     if matcher.is_error():
         raise FormatInvalid(_reason(matcher.get_error()))
