@@ -15,7 +15,8 @@ NAME_CHARACTERS_MAX = 256
 
 _BLANK = rf"[{BLANKS}]{{0,{BLANKS_MAX}}}"
 _NAME = rf'[^"\\]{{0,{NAME_CHARACTERS_MAX}}}'
-NAMED = re.compile(rf'{_BLANK}\{{{_BLANK}"name"{_BLANK}:{_BLANK}"({_NAME})"')
+# Qwen2.5-Coder's template shows the object in doubled braces, and the model writes it so.
+NAMED = re.compile(rf'{_BLANK}\{{\{{?{_BLANK}"name"{_BLANK}:{_BLANK}"({_NAME})"')
 HEAD = re.compile(rf'{NAMED.pattern}{_BLANK},{_BLANK}"(?:arguments|parameters)"{_BLANK}:{_BLANK}(?=\{{)')
 FUNCTION = re.compile(rf"<function=([^>]{{1,{NAME_CHARACTERS_MAX}}})>")
 PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
@@ -35,7 +36,7 @@ def _literal(text: str) -> list[str]:
 
 
 def _head(before: str, key: str) -> str:
-    named = [r"\{", _BLANK, *_literal('"name"'), _BLANK, ":", _BLANK, '"', _NAME, '"', _BLANK, ",", _BLANK]
+    named = [r"\{", r"\{?", _BLANK, *_literal('"name"'), _BLANK, ":", _BLANK, '"', _NAME, '"', _BLANK, ",", _BLANK]
     return _beginnings(*_literal(before), _BLANK, *named, *_literal(f'"{key}"'), _BLANK, ":", _BLANK, r"\{")
 
 

@@ -56,6 +56,7 @@ class ToolCalls:
         self._pieces: list[Piece] = []
         self._listed = False
         self._scan, self._scanned = Scan(), 0
+        self._braces = 1
         self._parameters = 0
         self._function = ""
         if prefix:
@@ -226,6 +227,7 @@ class ToolCalls:
     def _called(self, head: re.Match[str]) -> bool:
         self._pieces.append(("call", head[1]))
         self._scan = Scan()
+        self._braces = 2 if head[0].lstrip(BLANKS).startswith("{{") else 1
         self._pass(head.end())
         return self._go(self._arguments)
 
@@ -244,7 +246,7 @@ class ToolCalls:
             return False
         if self._held[at] not in ",}":
             return self._over()
-        self._scan = Scan(depth=1)
+        self._scan = Scan(self._braces)
         self._pass(at)
         return self._go(self._closing)
 

@@ -5,7 +5,7 @@
 Laws: a call has the name of a function the caller named, and arguments that fit its schema; where the choice
 is left to the model, text is free until a call begins, marked or not (`core/callforms.py`), and from there
 on it is a call.  Schemas are as loose as callers send them: what cannot be kept to in one is let go, the
-property first, then the whole, so that no schema is refused.  Properties that are not named are not written.
+keyword first, then the whole, so that no schema is refused.  Properties that are not named are not written.
 
 Calls are spelled in one way only, the way that templates show, so that most of a call is forced; with a
 prefix that is spelled otherwise, blanks are free.  Knows no model and no token.
@@ -20,7 +20,7 @@ from functools import lru_cache
 import msgspec
 from llguidance import LLMatcher
 
-from segue.core.callforms import BLANKS, BLANKS_MAX, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN
+from segue.core.callforms import BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN
 from segue.core.errors import FormatInvalid, PrefixIllegal, TooLarge
 from segue.core.generation import Constraint
 from segue.core.request import Request, Tool
@@ -35,9 +35,17 @@ _TIGHT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator":
 _LOOSE = {"whitespace_pattern": JSON_BLANKS}
 _ANY: Mapping[str, object] = {"type": "object"}
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
+_KINDS = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
+_RANGES: Mapping[str, type | tuple[type, ...]] = {
+    "pattern": str,
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), int),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),
+}
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
 _OPEN_KEYS = frozenset({"additionalProperties", "patternProperties", "unevaluatedProperties"})
 _COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
-_BLANK = f"[{BLANKS}]{{0,{2 * BLANKS_MAX}}}".replace("\t", r"\t").replace("\r", r"\r").replace("\n", r"\n")
+# Unbounded, for bounds in many patterns at once are more than the lexer can hold.
+_BLANK = f"[{BLANKS}]*".replace("\t", r"\t").replace("\r", r"\r").replace("\n", r"\n")
 
 
 def constraint(request: Request, prefix: str) -> Constraint:
@@ -83,17 +91,18 @@ def _grammar(
     rules = [f"WS: /{_BLANK}/", "TEXT: /(?s:.*)/"]
     names = [json.dumps(tool.name, ensure_ascii=False) for tool in tools]
 
-    def objects(rule: str, blank: str, space: str, guidance: Mapping[str, object]) -> None:
-        """`{"name": ..., "arguments": ...}` of each tool."""
+    def objects(rule: str, blank: str, space: str, guidance: Mapping[str, object], doubled: bool) -> None:
+        """`{"name": ..., "arguments": ...}` of each tool; its braces may be doubled, as one template shows them."""
         rules.append(f"{rule}: " + " | ".join(f"{rule}_{place}" for place in range(len(tools))))
         for place, (name, schema) in enumerate(zip(names, schemas, strict=True)):
             arguments = "%json " + json.dumps({**schema, "x-guidance": guidance})
             rules.append(f"{rule}_{place}_args: {arguments}")
-            parts = ['"{"', blank, _quoted('"name"'), blank, '":"', space, _quoted(name), blank, '","', space]
-            parts += [_quoted('"arguments"'), blank, '":"', space, f"{rule}_{place}_args", blank, '"}"']
-            rules.append(f"{rule}_{place}: " + " ".join(part for part in parts if part))
+            parts = [blank, _quoted('"name"'), blank, '":"', space, _quoted(name), blank, '","', space]
+            parts += [_quoted('"arguments"'), blank, '":"', space, f"{rule}_{place}_args", blank]
+            inner = " ".join(part for part in parts if part)
+            rules.append(f'{rule}_{place}: "{{" {inner} "}}"' + (f' | "{{{{" {inner} "}}}}"' if doubled else ""))
 
-    objects("object", blank, space, _TIGHT if tight else _LOOSE)
+    objects("object", blank, space, _TIGHT if tight else _LOOSE, doubled=not tight)
     more = f" ({line} call){{0,{calls - 1}}}" if calls > 1 else ""
     body = f"{line} object {line} {_quoted(CLOSE)}"
     rules.append(f"call: {_quoted(OPEN)} {body}")
@@ -106,7 +115,7 @@ def _grammar(
         unmarked = "object"
     else:
         unmarked = "each"
-        objects("each", "WS", "WS", _LOOSE)
+        objects("each", "WS", "WS", _LOOSE, doubled=True)
     many = calls - 1
     then = f" (WS {unmarked}){{0,{many}}}" if many else ""
     listed = f' (WS "," WS {unmarked}){{0,{many}}}' if many else ""
@@ -115,11 +124,16 @@ def _grammar(
     heads = []
     for place, name in enumerate(names):
         keys = "|".join(KEYS)
-        head = rf'\{{{_BLANK}"name"{_BLANK}:{_BLANK}{_escaped(name)}{_BLANK},{_BLANK}"({keys})"{_BLANK}:'
-        rules.append(f"bare_{place}[lazy]: /{_BLANK}({fences})?{_BLANK}{head}/")
-        rules.append(f"list_{place}[lazy]: /{_BLANK}({fences})?{_BLANK}\\[{_BLANK}{head}/")
+        head = rf'{_BLANK}"name"{_BLANK}:{_BLANK}{_escaped(name)}{_BLANK},{_BLANK}"({keys})"{_BLANK}:'
+        rules.append(f"bare_{place}[lazy]: /{_BLANK}({fences})?{_BLANK}\\{{{head}/")
+        rules.append(f"twice_{place}[lazy]: /{_BLANK}({fences})?{_BLANK}\\{{\\{{{head}/")
+        rules.append(f"list_{place}[lazy]: /{_BLANK}({fences})?{_BLANK}\\[{_BLANK}\\{{{head}/")
         rest = f'WS {unmarked}_{place}_args WS "}}"'
-        heads += [f"bare_{place} {rest}{then} close", f'list_{place} {rest}{listed} WS "]" close']
+        heads += [
+            f"bare_{place} {rest}{then} close",
+            f'twice_{place} {rest} "}}"{then} close',
+            f'list_{place} {rest}{listed} WS "]" close',
+        ]
     rules.append("unmarked: " + " | ".join(heads))
     return _made("TEXT | marked | unmarked", rules)
 
@@ -142,7 +156,7 @@ def _before(prefix: str) -> str:
 
 def _quoted(text: str) -> str:
     """As a Lark string."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _escaped(text: str) -> str:
@@ -164,48 +178,49 @@ def _kept(source: bytes) -> Mapping[str, object]:
     """The schema of an object that can be kept to."""
     schema: dict[str, object] = msgspec.json.decode(source)
     schema.pop("x-guidance", None)
-    schema["type"] = "object"
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        schema.pop("properties", None)
-    elif not schema.keys() & (_OPEN_KEYS | _COMBINED):
-        schema["additionalProperties"] = False
-    if compiles(schema):
-        return schema
-    if not isinstance(properties, dict):
-        return _ANY
-    shared: dict[str, object] = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-    required = schema.get("required")
-    known: dict[str, object] = {
-        **shared,
-        "type": "object",
-        "properties": {name: _property(value, shared) for name, value in properties.items()},
-        "required": [name for name in required if name in properties] if isinstance(required, list) else [],
-        "additionalProperties": False,
-    }
-    return next((each for each in (known, _bare(known)) if compiles(each)), _ANY)
+    tries = (schema, _plain(schema, ranges=True), _plain(schema, ranges=False))
+    return next((each for each in map(_object, tries) if compiles(each)), _ANY)
 
 
-def _bare(schema: Mapping[str, object]) -> dict[str, object]:
-    """The same without definitions, which may be what is at fault, and with any values."""
-    properties = schema["properties"]
-    assert isinstance(properties, dict)
-    return {
-        "type": "object",
-        "properties": {name: {} for name in properties},
-        "required": schema["required"],
-        "additionalProperties": False,
-    }
+def _object(schema: Mapping[str, object]) -> dict[str, object]:
+    """Of an object, whatever it says; if it names properties, of these only."""
+    made: dict[str, object] = {**schema, "type": "object"}
+    if not isinstance(made.get("properties"), dict):
+        made.pop("properties", None)
+    elif not made.keys() & (_OPEN_KEYS | _COMBINED):
+        made["additionalProperties"] = False
+    return made
 
 
-def _property(value: object, shared: Mapping[str, object]) -> object:
-    """A property's schema if it can be kept to, else its type, else anything."""
-    if not isinstance(value, dict):
+def _plain(schema: object, ranges: bool) -> dict[str, object]:
+    """What can be kept to of a schema, where all of it cannot; `ranges`: patterns and references too."""
+    if not isinstance(schema, dict):
         return {}
-    if compiles({**shared, "type": "object", "properties": {"x": value}}):
-        return value
-    kind = value.get("type")
-    plain: dict[str, object] = {"type": _TYPES.get(kind, kind) if isinstance(kind, str) else kind}
-    if isinstance(value.get("enum"), list):
-        plain = {"enum": value["enum"]}
-    return plain if compiles({"type": "object", "properties": {"x": plain}}) else {}
+    values = schema.get("enum")
+    if isinstance(values, list) and values:
+        return {"enum": values}
+    made: dict[str, object] = {}
+    kind = schema.get("type")
+    kinds = [_TYPES.get(each, each) for each in (kind if isinstance(kind, list) else [kind]) if isinstance(each, str)]
+    if kinds := [each for each in kinds if each in _KINDS]:
+        made["type"] = kinds
+    if isinstance(properties := schema.get("properties"), dict):
+        made["properties"] = {name: _plain(each, ranges) for name, each in properties.items()}
+        if isinstance(required := schema.get("required"), list):
+            made["required"] = [name for name in required if isinstance(name, str) and name in properties]
+    if "items" in schema:
+        made["items"] = _plain(schema["items"], ranges)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(several := schema.get(key), list) and several:
+            made["anyOf"] = [_plain(each, ranges) for each in several]
+    if isinstance(more := schema.get("additionalProperties"), bool):
+        made["additionalProperties"] = more
+    if ranges:
+        made |= {key: schema[key] for key in _RANGES if isinstance(schema.get(key), _RANGES[key])}
+        made |= {key: schema[key] for key in ("$ref",) if isinstance(schema.get(key), str)}
+        if schema.get("format") in _FORMATS:
+            made["format"] = schema["format"]
+        for key in ("$defs", "definitions"):
+            if isinstance(shared := schema.get(key), dict):
+                made[key] = {name: _plain(each, ranges) for name, each in shared.items()}
+    return made

@@ -79,6 +79,9 @@ CALLS: dict[str, Read] = {
     f"[{W}, {T}]": ("", [PARIS, NONE]),
     f"```json\n[{W},\n {T}\n]\n```": ("", [PARIS, NONE]),
     f"{W}\n{T}": ("", [PARIS, NONE]),
+    f"{{{W}}}": ("", [PARIS]),
+    f"```json\n{{{W}}}\n{{{T}}}\n```": ("", [PARIS, NONE]),
+    tag(f"{{{W}}}"): ("", [PARIS]),
     f"```json\n{W}\n``": ("", [PARIS]),
     '{ "name" : "get_time" ,\n"parameters":{ } }': ("", [("get_time", "{ }")]),
 }
@@ -106,6 +109,8 @@ TEXTS = (
     f"[{W}, 1]",
     "```json\n[1, 2]\n```",
     "```python\nprint()\n```",
+    f"{{{W}",
+    f"{{{{{W}}}}}",
     '{"a": 1}',
     "[",
     "``",

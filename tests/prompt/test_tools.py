@@ -93,8 +93,10 @@ CALLS = (
     f"<tools>\n{T}\n</tools>",
     f"[{W}]",
     f"```\n[\n{W}\n]\n```",
+    f"{{{W}}}",
+    f"```json\n{{{W}}}\n```",
 )
-SEVERAL = (tag(W) + "\n" + tag(T), f"{W}\n{T}", f"[{W}, {T}]", f"```json\n{W}\n{T}\n```")
+SEVERAL = (tag(W) + "\n" + tag(T), f"{W}\n{T}", f"[{W}, {T}]", f"```json\n{W}\n{T}\n```", f"{{{W}}}\n{{{T}}}")
 
 
 def test_where_the_model_decides() -> None:
