@@ -21,6 +21,7 @@ from segue.core.events import Event, Failed, Finished, Started
 from segue.core.generation import Chunk, Constraint, ModelCard, Opened, Prompt, Seam, SeamFound
 from segue.core.request import Request, Stop
 from segue.engine.base import Engine
+from segue.engine.choice import Decision, decided
 from segue.engine.seam.healed import healed
 from segue.output.assembly import Assembly, Before
 from segue.output.calling import Calling
@@ -35,8 +36,8 @@ log = logging.getLogger("segue")
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request that may run: its engine, what the engine is given, where the answer stops, who takes it
-    down, what stands before it, how the two are joined where the engine does not say, and who reads it for
-    calls of functions."""
+    down, what stands before it, how the two are joined where the engine does not say, who reads it for
+    calls of functions, and what decides whether it begins with one."""
 
     engine: Engine
     prompt: Prompt
@@ -46,6 +47,7 @@ class Job:
     before: Before | None = None
     seam: SeamFound | None = None
     calling: Calling | None = None
+    decision: Decision | None = None
 
 
 class Pipeline:
@@ -109,7 +111,8 @@ class Pipeline:
         if offered := request.offered:
             calling = Calling(request.id, offered, request.choices, request.prefix or "", kept=wanted is not None)
         if not written:
-            return Job(engine, prompt, request.stop, card.name, recorder, calling=calling)
+            decision = await _decision(request, card)
+            return Job(engine, prompt, request.stop, card.name, recorder, calling=calling, decision=decision)
         before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
         found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
         return Job(engine, prompt, request.stop, card.name, recorder, before, found, calling)
@@ -127,11 +130,15 @@ class Pipeline:
         prompt_tokens, cached = len(job.prompt.ids), 0
         assembly = Assembly(job.prompt.choices, job.stop, job.before)
         calling = job.calling
+        prompt, asked = job.prompt, None
         try:
-            async with aclosing(_generated(job)) as chunks:
+            if job.decision is not None:
+                asked = await decided(job.engine, prompt, job.decision)
+                prompt = asked.prompt
+            async with aclosing(_generated(job, prompt)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, Opened):
-                        cached = chunk.cached_tokens
+                        cached = chunk.cached_tokens if asked is None else asked.cached_tokens
                         yield Started(prompt_tokens, cached, chunk.seam or job.seam)
                         continue
                     job.recorder.saw(chunk)
@@ -167,8 +174,17 @@ async def _wanted(request: Request, card: ModelCard) -> Constraint | None:
     return wanted
 
 
-def _generated(job: Job) -> AsyncGenerator[Opened | Chunk, None]:
+async def _decision(request: Request, card: ModelCard) -> Decision | None:
+    """What decides whether an answer begins with a call, where that is the model's choice."""
+    if not request.offered or request.tool_choice.mode != "auto" or not {"score", "json"} <= card.abilities:
+        return None
+    names = frozenset(tool.name for tool in request.offered)
+    call, text = await asyncio.to_thread(lambda: (tools.begun(request, True), tools.begun(request, False)))
+    return Decision(names, tools.probe(), call, text)
+
+
+def _generated(job: Job, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
     """The engine's own search of the seam, or for one that cannot score the next best."""
-    if job.prompt.seam is None or "score" in job.engine.card.abilities:
-        return job.engine.generate(job.prompt)
-    return healed(job.engine, job.prompt)
+    if prompt.seam is None or "score" in job.engine.card.abilities:
+        return job.engine.generate(prompt)
+    return healed(job.engine, prompt)

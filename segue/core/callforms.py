@@ -11,6 +11,8 @@ KEYS = ("arguments", "parameters")
 """Of the arguments; the first is the form's own."""
 FENCES, FENCES_CLOSED = ("```json", "```", "<tools>"), ("```", "</tools>")
 """What may stand around a call without a mark."""
+BEGINNINGS = "`{[<"
+"""A text that begins with none of these, blanks aside, does not begin with a call."""
 BLANKS = " \t\r\n"
 BLANKS_MAX = 64
 """In a row, in the head of a call without a mark."""

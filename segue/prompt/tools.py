@@ -15,21 +15,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
 from llguidance import LLMatcher
 
-from segue.core.callforms import BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN
+from segue.core.callforms import BEGINNINGS, BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN
 from segue.core.errors import FormatInvalid, PrefixIllegal, TooLarge
 from segue.core.generation import Constraint
-from segue.core.request import Request, Tool
+from segue.core.request import Request, Tool, ToolChoice
 from segue.prompt.constraint import BLANKS as JSON_BLANKS
 from segue.prompt.constraint import SOURCE_BYTES_MAX, check, compiles
 
 PARALLEL_MAX = 16
 """Calls in one answer."""
 SCHEMAS_REMEMBERED = 512
+SCHEMAS_BYTES_MAX = 64 * 1024
+"""The parameters of all tools together."""
 
 _TIGHT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _LOOSE = {"whitespace_pattern": JSON_BLANKS}
@@ -48,33 +51,47 @@ _COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 _BLANK = f"[{BLANKS}]*".replace("\t", r"\t").replace("\r", r"\r").replace("\n", r"\n")
 
 
-def constraint(request: Request, prefix: str) -> Constraint:
-    """The constraint of an answer to a request with tools.  Raises PrefixIllegal, TooLarge.
+def constraint(request: Request, prefix: str, begins: bool = True) -> Constraint:
+    """The constraint of an answer to a request with tools; `begins`: where the choice is the model's, the answer
+    may begin with a call.  Raises PrefixIllegal, TooLarge.
 
     Takes up to a second for what is very large; to be called outside the event loop.
     """
     choice = request.tool_choice
     tools = [tool for tool in request.tools if choice.mode != "function" or tool.name == choice.name]
-    if sum(len(_encoded(tool.parameters)) for tool in tools) > SOURCE_BYTES_MAX // 2:
-        raise TooLarge("schemas", SOURCE_BYTES_MAX // 2)
+    if sum(len(_encoded(tool.parameters)) for tool in tools) > SCHEMAS_BYTES_MAX:
+        raise TooLarge("schemas", SCHEMAS_BYTES_MAX)
     schemas = [_kept(_encoded(tool.parameters)) for tool in tools]
     free = choice.mode == "auto"
     calls = PARALLEL_MAX if request.parallel_tool_calls else 1
     try:
-        return _fitting(tools, schemas, free, calls, prefix)
+        return _fitting(tools, schemas, free, calls, prefix, begins)
     except FormatInvalid:  # each can be kept to, all together cannot
-        return _fitting(tools, [dict(_ANY) for _ in tools], free, calls, prefix)
+        return _fitting(tools, [dict(_ANY) for _ in tools], free, calls, prefix, begins)
+
+
+def probe() -> Constraint:
+    """A call up to its name, any name, and anything behind it."""
+    head = _quoted(f'{OPEN}\n{{"name": "')
+    return Constraint(LLMatcher.grammar_from_lark(f'start: {head} /[^"\\\\]+/ "\\"" /(?s:.*)/'))
+
+
+def begun(request: Request, calls: bool) -> Constraint:
+    """The constraint of an answer of which it was decided whether it begins with a call; without a prefix."""
+    if calls:
+        return constraint(replace(request, tool_choice=ToolChoice("required")), "")
+    return constraint(request, "", begins=False)
 
 
 def _fitting(
-    tools: Sequence[Tool], schemas: Sequence[Mapping[str, object]], free: bool, calls: int, prefix: str
+    tools: Sequence[Tool], schemas: Sequence[Mapping[str, object]], free: bool, calls: int, prefix: str, begins: bool
 ) -> Constraint:
-    tight = _grammar(tools, schemas, free, calls, "", tight=True)
+    tight = _grammar(tools, schemas, free, calls, "", tight=True, begins=begins)
     try:
         check(tight, prefix.encode())
         return tight
     except PrefixIllegal:
-        loose = _grammar(tools, schemas, free, calls, "" if free else _before(prefix), tight=False)
+        loose = _grammar(tools, schemas, free, calls, "" if free else _before(prefix), tight=False, begins=begins)
         check(loose, prefix.encode())
         return loose
 
@@ -86,9 +103,12 @@ def _grammar(
     calls: int,
     before: str,
     tight: bool,
+    begins: bool,
 ) -> Constraint:
     blank, line, space = ("", '"\\n"', '" "') if tight else ("WS", "WS", "WS")
-    rules = [f"WS: /{_BLANK}/", "TEXT: /(?s:.*)/"]
+    first = "".join(map(_escaped, BEGINNINGS))
+    text = "(?s:.*)" if begins else rf"{_BLANK}[^ \t\r\n{first}](?s:.*)"
+    rules = [f"WS: /{_BLANK}/", f"TEXT: /{text}/"]
     names = [json.dumps(tool.name, ensure_ascii=False) for tool in tools]
 
     def objects(rule: str, blank: str, space: str, guidance: Mapping[str, object], doubled: bool) -> None:
@@ -111,6 +131,8 @@ def _grammar(
         start = (_quoted(before) + " " if before else "") + f"call{more}{end}"
         return _made(start, rules)
     rules += [f"opened[lazy]: TEXT {_quoted(OPEN)}", f"marked: opened {body}{more}{end}"]
+    if not begins:
+        return _made("TEXT | marked", rules)
     if not tight:
         unmarked = "object"
     else:
@@ -141,7 +163,7 @@ def _grammar(
 def _made(start: str, rules: Sequence[str]) -> Constraint:
     grammar = LLMatcher.grammar_from_lark("\n".join(["%llguidance {}", f"start: {start}", *rules]))
     if len(grammar.encode("utf-8", "surrogatepass")) > 2 * SOURCE_BYTES_MAX:
-        raise TooLarge("schemas", SOURCE_BYTES_MAX // 2)
+        raise TooLarge("schemas", SCHEMAS_BYTES_MAX)
     return Constraint(grammar)
 
 

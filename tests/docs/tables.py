@@ -118,7 +118,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ),
         ("a call is demanded, and there are no tools", FieldMissing("tools")),
         ("more than 128 tools", TooLarge("tools", 128)),
-        ("the parameters of all tools together are too long", TooLarge("schemas", 131072)),
+        ("the parameters of all tools together are too long", TooLarge("schemas", 65536)),
         (
             "tools together with a form of the answer",
             errors.FormatInvalid("tools and a form of the answer exclude each other"),

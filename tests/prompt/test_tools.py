@@ -74,6 +74,21 @@ def test_one_function_is_demanded() -> None:
     assert not form.whole(tag(W))
 
 
+def test_what_was_decided_before_the_answer() -> None:
+    asked = request(user("?"), tools=(WEATHER, TIME))
+    call, text = Form(), Form()
+    call.grammar, text.grammar = tools.begun(asked, True), tools.begun(asked, False)
+    assert call.grammar == Form("required").grammar
+    for said in ("Hello.", " \n你好", "I see.\n" + tag(W), "a `b` {c}"):
+        assert text.whole(said), said
+    for said in ("```json", W, "[1]", "<tool_call>", "\n{", ""):
+        assert not text.whole(said), said
+    probe = Form()
+    probe.grammar = tools.probe()
+    for said in ('<tool_call>\n{"name": "anything"', '<tool_call>\n{"name": "x", "y'):
+        assert probe.legal(said) == len(said)
+
+
 FREE = (
     "",
     "Hello.",
