@@ -6,7 +6,10 @@ and `arguments`.  Without the mark, as small models write it: the same object, f
 
 from __future__ import annotations
 
+import re
+
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_MARKS = re.compile(f"({OPEN}|{CLOSE})")
 KEYS = ("arguments", "parameters")
 """Of the arguments; the first is the form's own."""
 FENCES, FENCES_CLOSED = ("```json", "```", "<tools>"), ("```", "</tools>")
@@ -16,3 +19,8 @@ BEGINNINGS = "`{[<"
 BLANKS = " \t\r\n"
 BLANKS_MAX = 64
 """In a row, in the head of a call without a mark."""
+
+
+def parts(text: str) -> list[str]:
+    """The text, cut around its marks."""
+    return [part for part in _MARKS.split(text) if part]

@@ -8,7 +8,6 @@ threads run; a mask costs some tens of microseconds, and llguidance bounds what 
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -17,11 +16,10 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
-from segue.core.callforms import CLOSE, OPEN
+from segue.core.callforms import CLOSE, OPEN, parts
 from segue.engine.llama.vocabulary import Vocabulary
 
 KEPT_MAX = 64
-_MARKS = re.compile(f"({OPEN}|{CLOSE})")
 
 Allowed = npt.NDArray[np.bool_]
 
@@ -127,7 +125,7 @@ class _Wrapped:
     def __call__(self, text: str | bytes) -> list[int]:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return self._vocabulary.encode([(part, part in self._marks) for part in _MARKS.split(text) if part])
+        return self._vocabulary.encode([(part, part in self._marks) for part in parts(text)])
 
 
 def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
