@@ -22,7 +22,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue.core.errors import Fault
-from segue.core.events import Event, Failed, Finished, Started, Text
+from segue.core.events import CallArguments, Event, Failed, Finished, Started, Text
 from segue.core.generation import SeamFound
 from segue.core.request import Request
 from segue.pipeline import Job
@@ -110,7 +110,7 @@ class Observed:
             async with aclosing(self._stages.answer(job)) as events:
                 async for event in events:
                     match event:
-                        case Text():  # nearly all of them, so first
+                        case Text() | CallArguments():  # nearly all of them, so first
                             first = self._clock() if first is None else first
                             output += event.tokens
                         case Started():

@@ -18,13 +18,15 @@ from datetime import datetime
 
 from segue.core.errors import EngineFailed, Fault, Internal
 from segue.core.events import Event, Failed, Finished, Started
-from segue.core.generation import Chunk, Opened, Prompt, Seam, SeamFound
+from segue.core.generation import Chunk, Constraint, ModelCard, Opened, Prompt, Seam, SeamFound
 from segue.core.request import Request, Stop
 from segue.engine.base import Engine
+from segue.engine.choice import Decision, decided
 from segue.engine.seam.healed import healed
 from segue.output.assembly import Assembly, Before
+from segue.output.calling import Calling
 from segue.policy import rules
-from segue.prompt import budget, constraint, template
+from segue.prompt import budget, constraint, template, tools
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import opened
 
@@ -34,7 +36,8 @@ log = logging.getLogger("segue")
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request that may run: its engine, what the engine is given, where the answer stops, who takes it
-    down, what stands before it, and how the two are joined where the engine does not say."""
+    down, what stands before it, how the two are joined where the engine does not say, who reads it for
+    calls of functions, and what decides whether it begins with one."""
 
     engine: Engine
     prompt: Prompt
@@ -43,6 +46,8 @@ class Job:
     recorder: Recorder
     before: Before | None = None
     seam: SeamFound | None = None
+    calling: Calling | None = None
+    decision: Decision | None = None
 
 
 class Pipeline:
@@ -66,20 +71,19 @@ class Pipeline:
         self._seam = seam
         self._answers = answers or Answers(0, 0)
         self._now = now
+        self._cards: dict[str, tuple[ModelCard, ModelCard]] = {}
 
     async def prepare(self, request: Request) -> Job:
         """Everything that can refuse a request happens here.  Raises Fault."""
         engine = self._find(request.model)
-        card = engine.card
+        card = self._card(engine)
         rules.check(request, card)
         turn = opened(template.render(card, request, self._now()), request.prefix)
         budget.size(turn.header + turn.prefix, card)
         header = await engine.encode(turn.header)
         decoding = budget.decoding(request.sampling, card)
-        wanted = constraint.constraint(request.format)
+        wanted = await _wanted(request, card)
         written = (request.prefix or "").encode()
-        if wanted is not None:
-            await asyncio.to_thread(constraint.check, wanted, written)
         prefix: Sequence[int] = ()
         resumed = None
         if written:
@@ -103,27 +107,48 @@ class Pipeline:
             constraint=wanted,
         )
         recorder = Recorder(self._answers, prompt, written, resumed)
+        calling = None
+        if offered := request.offered:
+            calling = Calling(request.id, offered, request.choices, request.prefix or "", kept=wanted is not None)
         if not written:
-            return Job(engine, prompt, request.stop, card.name, recorder)
+            decision = await _decision(request, card)
+            return Job(engine, prompt, request.stop, card.name, recorder, calling=calling, decision=decision)
         before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
         found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
-        return Job(engine, prompt, request.stop, card.name, recorder, before, found)
+        return Job(engine, prompt, request.stop, card.name, recorder, before, found, calling)
+
+    def _card(self, engine: Engine) -> ModelCard:
+        """The engine's card, with what its template is able to."""
+        card = engine.card
+        known = self._cards.get(card.name)
+        if known is None or known[0] is not card:
+            known = self._cards[card.name] = card, template.able(card)
+        return known[1]
 
     async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
         """The events of one answer, in `events.ORDER`.  Never raises."""
         prompt_tokens, cached = len(job.prompt.ids), 0
         assembly = Assembly(job.prompt.choices, job.stop, job.before)
+        calling = job.calling
+        prompt, asked = job.prompt, None
         try:
-            async with aclosing(_generated(job)) as chunks:
+            if job.decision is not None:
+                asked = await decided(job.engine, prompt, job.decision)
+                prompt = asked.prompt
+            async with aclosing(_generated(job, prompt)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, Opened):
-                        cached = chunk.cached_tokens
+                        cached = chunk.cached_tokens if asked is None else asked.cached_tokens
                         yield Started(prompt_tokens, cached, chunk.seam or job.seam)
                         continue
                     job.recorder.saw(chunk)
                     pieces = await job.engine.pieces(chunk.ids) if assembly.needs_pieces(chunk) else ()
                     for event in assembly.feed(chunk, pieces):
-                        yield event
+                        if calling is None:
+                            yield event
+                            continue
+                        for each in calling.read(event):
+                            yield each
                     if assembly.done:
                         break
             if not assembly.done:
@@ -138,8 +163,28 @@ class Pipeline:
             job.recorder.keep()
 
 
-def _generated(job: Job) -> AsyncGenerator[Opened | Chunk, None]:
+async def _wanted(request: Request, card: ModelCard) -> Constraint | None:
+    """What the answer must look like; the prefix can begin it.  Raises FormatInvalid, PrefixIllegal, TooLarge."""
+    prefix = request.prefix or ""
+    if request.offered:
+        return await asyncio.to_thread(tools.constraint, request, prefix) if "json" in card.abilities else None
+    wanted = constraint.constraint(request.format)
+    if wanted is not None:
+        await asyncio.to_thread(constraint.check, wanted, prefix.encode())
+    return wanted
+
+
+async def _decision(request: Request, card: ModelCard) -> Decision | None:
+    """What decides whether an answer begins with a call, where that is the model's choice."""
+    if not request.offered or request.tool_choice.mode != "auto" or not {"score", "json"} <= card.abilities:
+        return None
+    names = frozenset(tool.name for tool in request.offered)
+    call, text = await asyncio.to_thread(lambda: (tools.begun(request, True), tools.begun(request, False)))
+    return Decision(names, tools.probe(), call, text)
+
+
+def _generated(job: Job, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
     """The engine's own search of the seam, or for one that cannot score the next best."""
-    if job.prompt.seam is None or "score" in job.engine.card.abilities:
-        return job.engine.generate(job.prompt)
-    return healed(job.engine, job.prompt)
+    if prompt.seam is None or "score" in job.engine.card.abilities:
+        return job.engine.generate(prompt)
+    return healed(job.engine, prompt)

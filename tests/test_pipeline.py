@@ -24,9 +24,20 @@ from segue.core.errors import (
     PromptTooLong,
     QueueFull,
 )
-from segue.core.events import Ended, Event, Failed, Finished, Started, Text, checked, fold
+from segue.core.events import (
+    CallArguments,
+    CallStarted,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Text,
+    checked,
+    fold,
+)
 from segue.core.generation import Chunk, Opened, Prompt
-from segue.core.request import Format, Request, Sampling, Stop
+from segue.core.request import Format, Request, Sampling, Stop, ToolCall
 from segue.engine.base import Engine
 from segue.engine.scripted import Drone, Echo, Failure, Say, Script, Scripted, Verbatim, scripted_card
 from segue.pipeline import Pipeline
@@ -207,10 +218,33 @@ async def test_order_is_watched() -> None:
         for event in sent:
             yield event
 
-    for wrong in ([Text(0, "a", 1)], [Started(1, 0)], [Started(1, 0), Finished(1, 0, 0)]):
+    early = [Started(1, 0), CallArguments(0, 0, "{}", 1)]
+    for wrong in ([Text(0, "a", 1)], [Started(1, 0)], [Started(1, 0), Finished(1, 0, 0)], early):
         with pytest.raises(AssertionError):
             [event async for event in checked(stream(*wrong))]
-    assert set(events.ORDER) == {None, Started, Text, Ended, Finished, Failed}
+    assert set(events.ORDER) == {None, Started, Text, CallStarted, CallArguments, Ended, Finished, Failed}
+
+
+async def test_calls_are_folded_too() -> None:
+    sent: list[Event] = [
+        Started(1, 0),
+        Text(0, "Wait.", 2),
+        CallStarted(0, 0, "call_a", "f"),
+        CallArguments(0, 0, '{"x"', 5),
+        CallArguments(0, 0, ": 1}", 2),
+        CallStarted(0, 1, "call_b", "g"),
+        CallArguments(0, 1, "{}", 3),
+        Ended(0, "tool_calls"),
+        Finished(1, 0, 12),
+    ]
+
+    async def stream() -> AsyncGenerator[Event, None]:
+        for event in sent:
+            yield event
+
+    (choice,) = fold([event async for event in checked(stream())], 1).choices
+    assert (choice.text, choice.tokens, choice.reason) == ("Wait.", 12, "tool_calls")
+    assert choice.tool_calls == [ToolCall("call_a", "f", '{"x": 1}'), ToolCall("call_b", "g", "{}")]
 
 
 async def test_fold_raises_the_fault() -> None:

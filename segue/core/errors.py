@@ -200,9 +200,9 @@ class PromptTooLong(Refused):
 
 
 class TooLarge(Refused):
-    """More than `limit` of something: body bytes, header bytes, messages."""
+    """More than `limit` of something: body bytes, header bytes, messages, tools, bytes of their schemas."""
 
-    def __init__(self, what: Literal["body", "headers", "messages", "stop"], limit: int) -> None:
+    def __init__(self, what: Literal["body", "headers", "messages", "stop", "tools", "schemas"], limit: int) -> None:
         super().__init__(what, limit)
         self.what = what
         self.limit = limit

@@ -1,7 +1,7 @@
 """What happens while an answer comes, in the only order it can happen.
 
-Laws: `answer()` yields exactly one `Started`, then pieces, then one `Ended` a choice, then
-`Finished`; or, anywhere, one `Failed` and nothing after it.  `ORDER` is that grammar; `checked`
+Laws: `answer()` yields exactly one `Started`, then pieces of text and of calls, then one `Ended` a
+choice, then `Finished`; or, anywhere, one `Failed` and nothing after it.  `ORDER` is that grammar; `checked`
 holds a stream to it; `fold` is the only way to a whole answer, so that streamed and whole
 answers cannot drift apart.
 """
@@ -15,6 +15,7 @@ from typing import Literal
 from segue.core import frozen
 from segue.core.errors import Fault
 from segue.core.generation import SeamFound, TokenLogprob
+from segue.core.request import ToolCall
 
 EndReason = Literal["stop", "length", "tool_calls"]
 
@@ -41,6 +42,26 @@ class Text:
 
 
 @frozen
+class CallStarted:
+    """A choice begins to call a function: its `index`-th call, counted from 0."""
+
+    choice: int
+    index: int
+    id: str
+    name: str
+
+
+@frozen
+class CallArguments:
+    """A piece of a call's arguments, as the model wrote them; `tokens` as in `Text`.  A piece may be empty."""
+
+    choice: int
+    index: int
+    text: str
+    tokens: int
+
+
+@frozen
 class Ended:
     """A choice is complete."""
 
@@ -64,13 +85,15 @@ class Failed:
     fault: Fault
 
 
-Event = Started | Text | Ended | Finished | Failed
+Event = Started | Text | CallStarted | CallArguments | Ended | Finished | Failed
 
 ORDER: dict[type[Event] | None, tuple[type[Event], ...]] = {
     None: (Started, Failed),
-    Started: (Text, Ended, Failed),
-    Text: (Text, Ended, Failed),
-    Ended: (Text, Ended, Finished, Failed),
+    Started: (Text, CallStarted, Ended, Failed),
+    Text: (Text, CallStarted, CallArguments, Ended, Failed),
+    CallStarted: (Text, CallStarted, CallArguments, Ended, Failed),
+    CallArguments: (Text, CallStarted, CallArguments, Ended, Failed),
+    Ended: (Text, CallStarted, CallArguments, Ended, Finished, Failed),
     Finished: (),
     Failed: (),
 }
@@ -91,6 +114,7 @@ class Choice:
     """One whole choice: the concatenation of its pieces."""
 
     text: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
     reason: EndReason | None = None
     tokens: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
@@ -110,6 +134,7 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
     """Fold a complete stream.  Raises the Fault of a `Failed`."""
     answer = Answer([Choice() for _ in range(choices)])
     parts: list[list[str]] = [[] for _ in range(choices)]
+    calls: list[list[tuple[CallStarted, list[str]]]] = [[] for _ in range(choices)]
     for event in events:
         match event:
             case Text():
@@ -118,6 +143,11 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 choice.tokens += event.tokens
                 if event.logprobs:
                     choice.logprobs.extend(event.logprobs)
+            case CallStarted():
+                calls[event.choice].append((event, []))
+            case CallArguments():
+                calls[event.choice][event.index][1].append(event.text)
+                answer.choices[event.choice].tokens += event.tokens
             case Ended():
                 answer.choices[event.choice].reason = event.reason
             case Started():
@@ -126,6 +156,7 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 answer.output_tokens = event.output_tokens
             case Failed():
                 raise event.fault
-    for choice, texts in zip(answer.choices, parts, strict=True):
+    for choice, texts, begun in zip(answer.choices, parts, calls, strict=True):
         choice.text = "".join(texts)
+        choice.tool_calls = [ToolCall(call.id, call.name, "".join(pieces)) for call, pieces in begun]
     return answer

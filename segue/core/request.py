@@ -130,3 +130,8 @@ class Request:
     thinking_budget: int | None = None
     deterministic: bool | None = None
     ignored: tuple[str, ...] = ()
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that the answer may call."""
+        return self.tools if self.tool_choice.mode != "none" else ()

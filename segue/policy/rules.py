@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segue.core.errors import Fault, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
+from segue.core.errors import (
+    Fault,
+    FormatInvalid,
+    LastRoleInvalid,
+    MessagesInvalid,
+    NotSupported,
+    PartialWithThinking,
+)
 from segue.core.generation import ModelCard
 from segue.core.request import Request
 
@@ -48,10 +55,18 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "tools need a model that can call them",
-        lambda request, card: (
-            bool(request.tools) and request.tool_choice.mode != "none" and "tools" not in card.abilities
-        ),
+        lambda request, card: bool(request.offered) and "tools" not in card.abilities,
         lambda request, card: NotSupported("tools", card.name),
+    ),
+    Rule(
+        "a call can be demanded of a model that is kept to it only",
+        lambda request, card: _must_call(request) and "json" not in card.abilities,
+        lambda request, card: NotSupported("tools", card.name),
+    ),
+    Rule(
+        "tools and a wanted form exclude each other",
+        lambda request, card: bool(request.offered) and request.format.kind != "text",
+        lambda request, card: FormatInvalid("tools and a form of the answer exclude each other"),
     ),
     Rule(
         "JSON mode needs a model that has it",
@@ -79,6 +94,10 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: MessagesInvalid("no_json"),
     ),
 )
+
+
+def _must_call(request: Request) -> bool:
+    return bool(request.offered) and request.tool_choice.mode != "auto"
 
 
 def _names_json(request: Request) -> bool:

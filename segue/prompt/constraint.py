@@ -262,6 +262,15 @@ def _expected(grammar: str, legal: bytes) -> tuple[bytes, ...]:
     return tuple(bytes([byte]) for byte in _next(matcher)[:EXPECTED_MAX])
 
 
+def compiles(schema: dict[str, object]) -> bool:
+    """Whether some text keeps to a schema.  Takes as long as `check`; nothing is kept of it."""
+    try:
+        _compiled.__wrapped__(_json(schema).grammar)
+    except FormatInvalid:
+        return False
+    return True
+
+
 def _next(matcher: LLMatcher) -> list[int]:
     mask = allocate_token_bitmask(1, _BYTES.vocab_size)
     fill_next_token_bitmask(matcher, mask, 0)

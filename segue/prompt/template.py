@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -36,6 +37,8 @@ EXPANSION_MAX = 8  # how often it may print each character of the caller's
 MULTIPLIED_MAX = 1_000_000  # the longest string or largest number that `*` may make
 REFUSAL_CHARACTERS_MAX = 300
 _SOME_DAY = datetime(2000, 1, 1)  # for templates that do not test whether they may ask for the date
+
+_SOME_TOOL = Tool("quorvane_zembluth", "", {"type": "object", "properties": {}})
 
 Value = object  # a JSON value whose strings may be `CallerText`
 Own = Callable[[str], str]
@@ -144,6 +147,20 @@ def opening(card: ModelCard) -> Opening:
         raise ValueError(f"the chat template of model {card.name!r} {error}; give the model another one") from error
 
 
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def able(card: ModelCard) -> ModelCard:
+    """The card with the abilities that its template gives: one that prints tools can be asked to call them."""
+    shown = replace(card, abilities=card.abilities | {"tools"})
+    request = Request(
+        id="", caller=Caller("", ""), model=card.name, messages=(Message("user", "?"),), tools=(_SOME_TOOL,)
+    )
+    try:
+        text = "".join(segment.text for segment in render(shown, request, _SOME_DAY))
+    except MessagesInvalid:
+        text = ""
+    return shown if _SOME_TOOL.name in text else replace(card, abilities=card.abilities - {"tools"})
+
+
 def render(card: ModelCard, request: Request, now: datetime | None = None, opened: bool = True) -> list[Segment]:
     """The conversation, with the assistant turn opened unless told otherwise.
 
@@ -182,7 +199,7 @@ def _refusal(error: Exception, mark: str) -> MessagesInvalid:
 
 def _conversation(card: ModelCard, request: Request, own: Own, opened: bool) -> dict[str, Value]:
     """The variables of a template, with every string of the caller's passed through `own`."""
-    shown = request.tools if "tools" in card.abilities and request.tool_choice.mode != "none" else ()
+    shown = request.offered if "tools" in card.abilities else ()
     return {
         "messages": [_message(message, own) for message in request.messages],
         "tools": [_tool(tool, own) for tool in shown] or None,

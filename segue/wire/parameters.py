@@ -32,6 +32,7 @@ SEED_MAX = 2**63 - 1
 TOKEN_ID_MAX = 2**31 - 1
 CHOICES_MAX = 4
 TOP_LOGPROBS_MAX = 5
+TOOLS_MAX = 128
 SCHEMA_NAME_CHARS_MAX = 64
 _SAMPLING = frozenset(wish.name for wish in dataclasses.fields(Sampling))  # they are called what the wire calls them
 
@@ -70,6 +71,8 @@ def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameter
     logprobs = fields.boolean("logprobs") or False
     top_logprobs = _ranged(fields, "top_logprobs", 0, TOP_LOGPROBS_MAX) or 0
     tools = _tools(fields)
+    tool_choice = _tool_choice(fields)
+    _agree(tools, tool_choice, fields)
     choices = _ranged(fields, "n", 1, 1 if tools else CHOICES_MAX) or 1
     if fields.boolean("enable_search"):
         raise NotSupported("search")
@@ -81,7 +84,7 @@ def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameter
         logprobs=logprobs,
         top_logprobs=top_logprobs if logprobs else 0,
         tools=tools,
-        tool_choice=_tool_choice(fields),
+        tool_choice=tool_choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") or False,
         format=_format(fields),
         thinking=fields.boolean("enable_thinking"),
@@ -178,6 +181,8 @@ def _tools(fields: Fields) -> tuple[Tool, ...]:
     path = fields.path + "tools"
     if not isinstance(value, list):
         raise FieldWrong(path, "list")
+    if len(value) > TOOLS_MAX:
+        raise TooLarge("tools", TOOLS_MAX)
     return tuple(_tool(entry, f"{path}.{index}", fields) for index, entry in enumerate(value))
 
 
@@ -218,6 +223,15 @@ def _tool_choice(fields: Fields) -> ToolChoice:
             return ToolChoice("function", name)
         case _:
             raise FieldWrong(fields.path + "tool_choice", "object")
+
+
+def _agree(tools: tuple[Tool, ...], choice: ToolChoice, fields: Fields) -> None:
+    """A call can be demanded of a function that is there only."""
+    if choice.mode in ("required", "function") and not tools:
+        raise FieldMissing(fields.path + "tools")
+    if choice.mode == "function" and all(tool.name != choice.name for tool in tools):
+        named = (choice.name or "")[:VALUE_CHARS_MAX]
+        raise FieldWrong(f"{fields.path}tool_choice.function.name", "value", "choice", named)
 
 
 def _format(fields: Fields) -> Format:

@@ -65,6 +65,8 @@ def wrong(fault: FieldWrong) -> str:
         case "json_schema", "value", "choice":
             name = "'response_format.json_schema'"
             return f"Unknown parameter: {name}. {name} cannot be provided when 'response_format.type' is 'json_object'."
+        case "name", "value", "choice" if holder.endswith("tool_choice.function"):
+            return f"tool_choice.function.name must be the name of one of the tools, got '{value}'"  # choice
         case "name", "value", "choice":
             return f"Tool names are not allowed to be [{value}]"
         case "tools", "value", "choice":
@@ -154,7 +156,7 @@ def no_conversation(fault: MessagesInvalid) -> str:
 def prefix_illegal(fault: PrefixIllegal) -> str:
     """A prefix that no answer of the wanted form begins with.  Bytes that are no text are shown as `\\x80`."""
     expected = " or ".join(repr(byte.decode("ascii", "backslashreplace")) for byte in fault.expected)
-    return f"Partial content does not fit response_format at byte {fault.at}: expected {expected or 'the end'}"
+    return f"Partial content does not fit response_format or tools at byte {fault.at}: expected {expected or 'the end'}"
 
 
 def number(value: float | int) -> str:

@@ -166,6 +166,10 @@ def _common(fault: Fault) -> Wording:
             return _parameter(f"Range of input length should be [1, {fault.limit}]")
         case TooLarge(what="stop"):
             return _parameter(f"Range of stop length should be [1, {fault.limit}]")  # choice
+        case TooLarge(what="tools"):
+            return _parameter(f"Range of tools length should be [1, {fault.limit}]")  # choice
+        case TooLarge(what="schemas"):  # choice
+            return _parameter(f"The parameters of all tools together must have at most {fault.limit} bytes")
         case TooLarge():
             return _gateway("BadRequest.TooLarge", "Payload Too Large.")
         case MethodNotAllowed():

@@ -106,9 +106,23 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("prompt and prefix together leave no room in the context", errors.PromptTooLong(2, 32767)),
     ],
     "Tools and forms of the answer": [
-        ("tools, with a model that cannot call them: today every model", NotSupported("tools")),
+        (
+            "tools, with a model whose template prints none; a demanded call, with one that is not kept to a form",
+            NotSupported("tools"),
+        ),
         ("`tool_choice` is another word", FieldWrong("tool_choice", "value", "choice", "…", ("none", "auto"))),
         ("`tool_choice` of another shape", FieldWrong("tool_choice", "object")),
+        (
+            "`tool_choice` names a function that is not among the tools",
+            FieldWrong("tool_choice.function.name", "value", "choice", "…"),
+        ),
+        ("a call is demanded, and there are no tools", FieldMissing("tools")),
+        ("more than 128 tools", TooLarge("tools", 128)),
+        ("the parameters of all tools together are too long", TooLarge("schemas", 65536)),
+        (
+            "tools together with a form of the answer",
+            errors.FormatInvalid("tools and a form of the answer exclude each other"),
+        ),
         ("a tool named `search`", FieldWrong("tools.0.function.name", "value", "choice", "search")),
         (
             "tools, or `n` above 1, with `result_format` `text` (DashScope)",

@@ -19,14 +19,17 @@ from segue.core.errors import (
 )
 from segue.core.events import Text
 from segue.core.generation import Chunk, Decoding, ModelCard, Prompt
-from segue.core.request import Format, Request, Stop
+from segue.core.request import Format, Request, Stop, Tool, ToolChoice
 from segue.engine.seam.cover import Budget, Search
 from segue.engine.seam.lexicon import Lexicon
 from segue.output.assembly import Assembly, Before
+from segue.output.toolcalls import ToolCalls
 from segue.policy import rules
+from segue.prompt import tools
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.constraint import check, constraint
 from tests.docs.test_tables import rows
+from tests.requests import CALLER
 from tests.wire.reading import TOOL, USER, both, refused
 
 CARD = ModelCard("m", 100, 50, 20, "")
@@ -102,6 +105,43 @@ def with_tools() -> None:
     assert checked(able("partial", "tools"), USER, PREFIX, tools=[TOOL]).prefix == "x"
     with pytest.raises(NotSupported):
         checked(CARD, USER, PREFIX, tools=[TOOL])
+
+
+MARKED = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
+F = Tool("f", "", {})
+
+
+def called(prefix: str, answer: str) -> list[tuple[str, str]]:
+    """What is said of an answer to a prefix."""
+    reader = ToolCalls((F,), prefix)
+    return [piece for piece in (*reader.feed(answer), *reader.end()) if piece[0] != "end"]
+
+
+def inside_a_call() -> None:
+    for at in range(len("<tool_call>"), MARKED.index("}")):
+        kinds, texts = zip(*called(MARKED[:at], MARKED[at:]), strict=True)
+        assert (set(kinds), "".join(texts)) == ({"call", "arguments"}, 'f{"a": 1}')
+
+
+def whole_calls() -> None:
+    assert called(MARKED, " Done.") == [("text", " Done.")]
+    assert called(MARKED, MARKED)[0] == ("call", "f")
+
+
+def text_before_a_call() -> None:
+    demanded = Request("", CALLER, "m", (), tools=(F,), tool_choice=ToolChoice("required"))
+    wanted = tools.constraint(demanded, "Sure. ")
+    check(wanted, f"Sure. {MARKED}".encode())
+    with pytest.raises(PrefixIllegal):
+        check(wanted, b"Sure. Well")
+
+
+def no_call_begins() -> None:
+    for mode in ("auto", "required"):
+        asked = Request("", CALLER, "m", (), tools=(F,), tool_choice=ToolChoice(mode))
+        with pytest.raises(PrefixIllegal) as refusal:
+            tools.constraint(asked, '<tool_call>\n{"name": "g')
+        assert refusal.value.at == len('<tool_call>\n{"name": "')
 
 
 def with_json() -> None:
@@ -182,6 +222,10 @@ CHOICES: dict[str, Callable[[], None]] = {
     "`partial` together with `enable_thinking: false`": without_thinking,
     "`partial` with a model that cannot continue": unable,
     "`partial` together with tools": with_tools,
+    "a prefix that ends inside a call (`<tool_call>` and half an object)": inside_a_call,
+    "a prefix with whole calls in it": whole_calls,
+    "a prefix with text, and a call is demanded": text_before_a_call,
+    "a prefix that no text or call begins with, such as one of an unknown function": no_call_begins,
     "`partial` together with JSON mode, a schema, `regex` or `grammar`": with_json,
     "`partial` together with `n` above 1": with_choices,
     "a stop string within the prefix": stop_in_prefix,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segue.core.errors import Fault, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
+from segue.core.errors import Fault, FormatInvalid, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
 from segue.core.generation import Ability
 from segue.core.request import Format, Message, Request, Tool, ToolChoice
 from segue.policy import rules
@@ -53,6 +53,23 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
         NotSupported,
         ("tools", "m"),
     ),
+    *[
+        (
+            "a call can be demanded of a model that is kept to it only",
+            request(user("a"), tools=(TOOL,), tool_choice=choice),
+            EVERYTHING - {"json"},
+            NotSupported,
+            ("tools", "m"),
+        )
+        for choice in (ToolChoice("required"), ToolChoice("function", "f"))
+    ],
+    (
+        "tools and a wanted form exclude each other",
+        request(user("a jSoN"), tools=(TOOL,), format=Format("json_object"), prefix="x"),
+        EVERYTHING,
+        FormatInvalid,
+        ("tools and a form of the answer exclude each other",),
+    ),
     (
         "JSON mode needs a model that has it",
         request(user("a"), format=Format("json_object")),
@@ -99,7 +116,14 @@ KEPT: list[tuple[Request, frozenset[Ability]]] = [
     (request(user("a"), thinking=True), NOTHING),
     (request(user("a"), tools=(TOOL,), tool_choice=ToolChoice("none")), NOTHING),
     (request(user("a"), tool_choice=ToolChoice("required")), NOTHING),
-    (request(user("a jSoN"), tools=(TOOL,), format=Format("json_object"), prefix="x"), EVERYTHING),
+    (
+        request(
+            user("a jSoN"), tools=(TOOL,), tool_choice=ToolChoice("none"), format=Format("json_object"), prefix="x"
+        ),
+        EVERYTHING,
+    ),
+    (request(user("a"), tools=(TOOL,)), EVERYTHING - {"json"}),
+    (request(user("a"), tools=(TOOL,), tool_choice=ToolChoice("required"), prefix="x"), EVERYTHING),
     (request(Message("system", "json"), user("a"), format=Format("json_object")), EVERYTHING),
     (request(user("a"), format=Format("json_schema", schema={})), EVERYTHING),
     (request(user("a"), format=Format("text")), NOTHING),

@@ -23,6 +23,7 @@ from segue.wire.openai import read as openai
 
 from .reading import LIMITS, PLAIN, TOOL, USER, any_of, assistant, both, compat, native, refused
 
+READ = Tool("f", "d", {"type": "object"})
 ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"temperature": 0}, {"sampling": Sampling(temperature=0.0)}),
@@ -49,14 +50,14 @@ ACCEPTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"stop": ["", "b"]}, {"stop": Stop(("b",))}),
     ({"stop": []}, {}),
     ({"stop": [[], [3]]}, {"stop": Stop((), ((3,),))}),
-    ({"tools": [TOOL]}, {"tools": (Tool("f", "d", {"type": "object"}),)}),
+    ({"tools": [TOOL]}, {"tools": (READ,)}),
     ({"tools": [{"function": {"name": "f", "parameters": "not-a-schema"}}]}, {"tools": (Tool("f", "", {}),)}),
     ({"tools": []}, {}),
     ({"tool_choice": "none"}, {"tool_choice": ToolChoice("none")}),
-    ({"tool_choice": "required"}, {"tool_choice": ToolChoice("required")}),
+    ({"tool_choice": "required", "tools": [TOOL]}, {"tool_choice": ToolChoice("required"), "tools": (READ,)}),
     (
-        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
-        {"tool_choice": ToolChoice("function", "f")},
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": [TOOL]},
+        {"tool_choice": ToolChoice("function", "f"), "tools": (READ,)},
     ),
     ({"parallel_tool_calls": True}, {"parallel_tool_calls": True}),
     ({"response_format": {"type": "text"}}, {}),
@@ -135,7 +136,15 @@ REFUSED: list[tuple[dict[str, Any], type[Fault], dict[str, Any]]] = [
     ({"tools": [{"function": {}}]}, FieldMissing, {"field": "tools.0.function.name"}),
     ({"tools": [{"function": {"name": "search"}}]}, FieldWrong, {"value": "search"}),
     ({"tools": [{"function": {"name": "f", "description": 1}}]}, FieldWrong, {"expected": "string"}),
+    ({"tools": [TOOL] * 129}, TooLarge, {"what": "tools", "limit": 128}),
     ({"tool_choice": "any"}, FieldWrong, {"expected": "value"}),
+    ({"tool_choice": "required"}, FieldMissing, {"field": "tools"}),
+    ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, FieldMissing, {"field": "tools"}),
+    (
+        {"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [TOOL]},
+        FieldWrong,
+        {"field": "tool_choice.function.name", "value": "g"},
+    ),
     *[
         ({"tool_choice": value}, FieldWrong, {"expected": "object"})
         for value in any_of(1, {}, {"type": "function"}, [])

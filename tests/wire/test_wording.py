@@ -211,9 +211,11 @@ ROWS: list[Row] = [
     algo(errors.FormatInvalid('Unimplemented keys: ["not"]'), 'Invalid response_format: Unimplemented keys: ["not"]'),
     algo(
         errors.PrefixIllegal(7, (b"1", b"\n", b"\xe6")),
-        "Partial content does not fit response_format at byte 7: expected '1' or '\\n' or '\\\\xe6'",
+        "Partial content does not fit response_format or tools at byte 7: expected '1' or '\\n' or '\\\\xe6'",
     ),
-    algo(errors.PrefixIllegal(7, ()), "Partial content does not fit response_format at byte 7: expected the end"),
+    algo(
+        errors.PrefixIllegal(7, ()), "Partial content does not fit response_format or tools at byte 7: expected the end"
+    ),
     (
         errors.NotSupported("thinking", "m"),
         (400, "InvalidParameter.NotSupportEnableThinking", "The model m does not support enable_thinking."),
@@ -232,6 +234,12 @@ ROWS: list[Row] = [
         (400, "BadRequest.TooLarge", "BadRequest.TooLarge", None, "Payload Too Large."),
     ),
     algo(errors.TooLarge("stop", 64), "Range of stop length should be [1, 64]"),
+    algo(errors.TooLarge("tools", 128), "Range of tools length should be [1, 128]"),
+    algo(errors.TooLarge("schemas", 9), "The parameters of all tools together must have at most 9 bytes"),
+    algo(
+        errors.FieldWrong("parameters.tool_choice.function.name", "value", "choice", "nobody"),
+        "tool_choice.function.name must be the name of one of the tools, got 'nobody'",
+    ),
     (
         errors.MethodNotAllowed("GET"),
         (405, "InvalidParameter", "Request method 'GET' is not supported."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.core.errors import EngineLost, QueueFull
-from segue.core.events import Ended, Event, Failed, Finished, Started, Text
+from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text
 from segue.core.generation import Alternative, TokenLogprob
-from segue.core.request import Caller, Message, Request
+from segue.core.request import Caller, Message, Request, ToolChoice
 from segue.wire import logprobs
 from segue.wire.dashscope import read as native_read
 from segue.wire.dashscope import write as native_write
@@ -308,3 +309,93 @@ def test_a_stream_adds_up_to_the_whole(answer: tuple[int, list[Event]]) -> None:
             reasons[one["index"]] = one["finish_reason"]
         assert list(zip(texts, reasons, strict=True)) == expected
         assert frames[-1]["usage"]["output_tokens"] == events[-1].output_tokens  # type: ignore[union-attr]
+
+
+CALLED: tuple[Event, ...] = (
+    Started(22, 3),
+    Text(0, "Hm.", 1),
+    CallStarted(0, 0, "call_a", "f"),
+    CallArguments(0, 0, '{"a": ', 4),
+    CallArguments(0, 0, "", 1),
+    CallArguments(0, 0, "1}", 1),
+    CallStarted(0, 1, "call_b", "g"),
+    CallArguments(0, 1, "{}", 2),
+    Ended(0, "tool_calls"),
+    Finished(22, 3, 10),
+)
+
+
+def called(index: int, id: str, arguments: str, name: str = "") -> str:
+    said = f'"name":"{name}",' if name else ""
+    return f'{{"index":{index},"id":"{id}","type":"function","function":{{{said}"arguments":{json.dumps(arguments)}}}}}'
+
+
+def test_calls_in_a_compat_stream_byte_for_byte() -> None:
+    def delta(fragment: str) -> str:
+        return chunk(
+            f'{{"finish_reason":null,"delta":{{"content":"","tool_calls":[{fragment}]}},"index":0,"logprobs":null}}'
+        )
+
+    assert compat(CALLED).decode() == (
+        chunk('{"delta":{"content":"","role":"assistant"},"index":0,"logprobs":null,"finish_reason":null}')
+        + chunk('{"finish_reason":null,"delta":{"content":"Hm."},"index":0,"logprobs":null}')
+        + delta(called(0, "call_a", "", "f"))
+        + delta(called(0, "", '{"a": '))
+        + delta(called(0, "", "1}"))
+        + delta(called(1, "call_b", "", "g"))
+        + delta(called(1, "", "{}"))
+        + chunk('{"finish_reason":"tool_calls","delta":{"content":""},"index":0,"logprobs":null}')
+        + "data: [DONE]\n\n"
+    )
+
+
+def test_calls_in_native_streams_byte_for_byte() -> None:
+    def calling(text: str, *calls: str, reason: str = "null") -> str:
+        listed = f',"tool_calls":[{",".join(calls)}]'
+        return choice(text, reason).replace(',"role"', listed + ',"role"')
+
+    assert native(CALLED).decode() == (
+        frame(1, choice("Hm.", "null"), 1)
+        + frame(2, calling("", called(0, "call_a", "", "f")), 1)
+        + frame(3, calling("", called(0, "", '{"a": ')), 5)
+        + frame(4, calling("", called(0, "", "1}")), 7)
+        + frame(5, calling("", called(1, "call_b", "", "g")), 7)
+        + frame(6, calling("", called(1, "", "{}")), 9)
+        + frame(7, choice("", "tool_calls"), 10)
+    )
+    whole_call = called(0, "call_a", '{"a": 1}', "f")
+    assert native(CALLED, incremental=False).decode() == (
+        frame(1, choice("Hm.", "null"), 1)
+        + frame(2, calling("Hm.", called(0, "call_a", "", "f")), 1)
+        + frame(3, calling("Hm.", called(0, "call_a", '{"a": ', "f")), 5)
+        + frame(4, calling("Hm.", whole_call), 7)
+        + frame(5, calling("Hm.", whole_call, called(1, "call_b", "", "g")), 7)
+        + frame(6, calling("Hm.", whole_call, called(1, "call_b", "{}", "g")), 9)
+        + frame(7, calling("Hm.", whole_call, called(1, "call_b", "{}", "g"), reason="tool_calls"), 10)
+    )
+
+
+@pytest.mark.parametrize("protocol", ["compat", "native"])
+def test_whole_calls(protocol: str) -> None:
+    answer = whole(protocol, CALLED)
+    (only,) = answer["choices"] if protocol == "compat" else answer["output"]["choices"]
+    assert only["finish_reason"] == "tool_calls"
+    assert only["message"] == {
+        "role": "assistant",
+        "content": "Hm.",
+        "tool_calls": [
+            {"index": 0, "id": "call_a", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}},
+            {"index": 1, "id": "call_b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+        ],
+    }
+
+
+def test_a_forced_call_ends_natively_with_stop() -> None:
+    forced = replace(request(), tool_choice=ToolChoice("function", "f"))
+    for stream in (True, False):
+        writer = native_write.Writer(forced, native_read.Form(stream, True, True))
+        said = b"".join(map(writer.frame, CALLED)) if stream else writer.whole(CALLED)
+        assert b'"finish_reason":"stop"' in said
+        assert b'"finish_reason":"tool_calls"' not in said
+    compatible = compat_write.Writer(forced, compat_read.Form(False, False), 1)
+    assert b'"finish_reason":"tool_calls"' in compatible.whole(CALLED)

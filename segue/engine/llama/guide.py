@@ -1,7 +1,8 @@
 """Which tokens a constraint allows next, over the model's own vocabulary.
 
 Laws: a guide stands behind the tokens that were consumed, and allows exactly those that some legal answer
-goes on with; forced text is given as the tokens that the text would be encoded to.  Compiling lets other
+goes on with; forced text is given as the tokens that the text would be encoded to, but for the marks of a
+call, which are their own tokens where the vocabulary lets a model say them.  Compiling lets other
 threads run; a mask costs some tens of microseconds, and llguidance bounds what a hostile grammar may cost.
 """
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
+from segue.core.callforms import CLOSE, OPEN, parts
 from segue.engine.llama.vocabulary import Vocabulary
 
 KEPT_MAX = 64
@@ -118,7 +120,10 @@ class _Wrapped:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.eos_token_id = vocabulary.eos
         self.bos_token_id = None
-        special = {*vocabulary.control.values(), *vocabulary.eog, *vocabulary.hidden.tolist()}
+        special = {*vocabulary.eog, *vocabulary.hidden.tolist()}
+        # A model that has tokens for the marks of a call was taught to call with them.
+        marks = {mark: vocabulary.control.get(mark) for mark in (OPEN, CLOSE)}
+        self._marks = {mark for mark, token in marks.items() if token is not None and token not in special}
         self.special_token_ids = sorted(special)
         self.tokens = [
             b"" if token in special else piece
@@ -131,7 +136,7 @@ class _Wrapped:
     def __call__(self, text: str | bytes) -> list[int]:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return self._vocabulary.encode([(text, False)])
+        return self._vocabulary.encode([(part, part in self._marks) for part in parts(text)])
 
 
 def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:

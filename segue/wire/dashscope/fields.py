@@ -47,7 +47,7 @@ FIELDS: Mapping[str, Field] = {
     "parameters.thinking_budget": Field("used", "checked; no served model can think"),
     "parameters.tools": Field("used", "only with result_format message"),
     "parameters.tool_choice": USED,
-    "parameters.parallel_tool_calls": Field("used", "checked; it says nothing where tools are refused"),
+    "parameters.parallel_tool_calls": Field("used", "false when absent: at most one call"),
     "parameters.response_format": USED,
     "parameters.regex": Field("used", "an extension: the whole answer, prefix included, matches it"),
     "parameters.grammar": Field("used", "an extension: the same for a grammar in Lark's form"),

@@ -3,7 +3,8 @@
 Laws: pure; a whole answer is the fold of the events a stream would have written; frames are
 byte for byte the service's: no space after a colon, the string "null" for an unfinished
 choice, usage so far in every frame, no [DONE].  A cumulative stream repeats the text so far,
-which is the continuation only: the caller's prefix is never in it.
+which is the continuation only: the caller's prefix is never in it.  An answer that calls the one
+function it was told to call ended, natively, with "stop".
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Sequence
 import msgspec
 
 from segue.core.errors import Fault
-from segue.core.events import Ended, Event, Failed, Finished, Started, Text, fold
+from segue.core.events import CallArguments, CallStarted, Ended, EndReason, Event, Failed, Finished, Started, Text, fold
 from segue.core.generation import ModelCard
-from segue.core.request import Request
-from segue.wire import logprobs
+from segue.core.request import Request, ToolCall
+from segue.wire import calls, logprobs
 from segue.wire.dashscope.read import Form
 from segue.wire.reply import Reply
 from segue.wire.wording import Wording, native
@@ -40,10 +41,12 @@ class Writer:
         self._choices = request.choices
         self._logprobs = request.logprobs
         self._form = form
+        self._forced = request.tool_choice.mode == "function"
         self._request_id = request.id.encode()
         # The JSON spelling of each choice's text and logprobs so far; used by cumulative streams.
         self._texts = [bytearray() for _ in range(request.choices)]
         self._logs = [bytearray() for _ in range(request.choices)]
+        self._calls: list[list[ToolCall]] = [[] for _ in range(request.choices)]
         self._frames = 0
         self._prompt_tokens = 0
         self._cached_tokens = 0
@@ -63,6 +66,11 @@ class Writer:
             case Started():
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
                 return b""
+            case CallStarted():
+                return self._called(event)
+            case CallArguments():
+                self._output_tokens += event.tokens
+                return self._called(event) if event.text else b""
             case Ended():
                 self._open -= 1
                 if self._open:
@@ -80,10 +88,25 @@ class Writer:
                 return head + _error(said, self._id) + b"\n\n"
 
     def _end(self, event: Ended) -> bytes:
-        return self._result(event.choice, event.reason.encode(), b"", b"")
+        return self._result(event.choice, self._reason(event.reason).encode(), b"", b"")
 
-    def _result(self, choice: int, reason: bytes, text: bytes, logs: bytes) -> bytes:
-        """One frame.  `text` and `logs` are new pieces as JSON, without quotes and brackets."""
+    def _reason(self, reason: EndReason | None) -> str:
+        return "stop" if reason is None or (self._forced and reason == "tool_calls") else reason
+
+    def _called(self, event: CallStarted | CallArguments) -> bytes:
+        """A frame for a piece of a call."""
+        fragment = b""
+        if self._form.incremental:
+            fragment = calls.fragment(event) or b""
+        elif isinstance(event, CallStarted):
+            self._calls[event.choice].append(ToolCall(event.id, event.name, ""))
+        else:
+            call = self._calls[event.choice][event.index]
+            self._calls[event.choice][event.index] = ToolCall(call.id, call.name, call.arguments + event.text)
+        return self._result(event.choice, b"null", b"", b"", fragment)
+
+    def _result(self, choice: int, reason: bytes, text: bytes, logs: bytes, called: bytes = b"") -> bytes:
+        """One frame.  `text`, `logs` and `called` are new pieces as JSON, without quotes and brackets."""
         if not self._form.incremental:
             so_far = self._texts[choice]
             so_far += text
@@ -93,12 +116,15 @@ class Writer:
                 if logs:
                     all_logs += b"," + logs if all_logs else logs
                 logs = bytes(all_logs)
+            called = b",".join(encode(calls.entry(index, call)) for index, call in enumerate(self._calls[choice]))
         if self._form.message:
+            called = b',"tool_calls":[' + called + b"]" if called else b""
             logs = b',"logprobs":{"content":[' + logs + b"]}" if logs else b""
             output = (
-                b'{"choices":[{"message":{"content":"%b","role":"assistant"},"index":%d%b,"finish_reason":"%b"}]}'
+                b'{"choices":[{"message":{"content":"%b"%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]}'
                 % (
                     text,
+                    called,
                     choice,
                     logs,
                     reason,
@@ -127,10 +153,10 @@ class Writer:
         if self._form.message:
             choices: list[dict[str, object]] = []
             for index, choice in enumerate(answer.choices):
-                written: dict[str, object] = {"finish_reason": choice.reason, "index": index}
+                written: dict[str, object] = {"finish_reason": self._reason(choice.reason), "index": index}
                 if self._logprobs:
                     written["logprobs"] = {"content": logprobs.entries(choice.logprobs)}
-                written["message"] = {"role": "assistant", "content": choice.text}
+                written["message"] = calls.message(choice)
                 choices.append(written)
             output = {"choices": choices}
         else:

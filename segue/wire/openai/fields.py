@@ -43,7 +43,7 @@ FIELDS: Mapping[str, Field] = {
     "top_logprobs": Field("used", "without logprobs it has nothing to add to"),
     "tools": USED,
     "tool_choice": USED,
-    "parallel_tool_calls": Field("used", "checked; it says nothing where tools are refused"),
+    "parallel_tool_calls": Field("used", "false when absent: at most one call"),
     "response_format": USED,
     "enable_thinking": Field("used", "checked, and refused with a prefix; no served model can think"),
     "thinking_budget": Field("used", "checked; no served model can think"),

@@ -1,7 +1,8 @@
 """Events, written as OpenAI-compatible chunks or one chat completion.
 
-Laws: pure; a whole answer is the fold of the events a stream would have written; a text delta
-always has string content, since the official samples add it up unseen; `choices` is empty in
+Laws: pure; a whole answer is the fold of the events a stream would have written; a delta always has
+string content, since the official samples add it up unseen; `tool_calls` is there only where a
+function is called, and what a stream says of a call once (id, name) is not said again; `choices` is empty in
 the usage chunk only, and that is sent only when asked for.  What is the same in every frame is
 encoded once a stream, and not for a whole answer.
 """
@@ -14,10 +15,10 @@ from functools import cached_property
 import msgspec
 
 from segue.core.errors import Fault
-from segue.core.events import Ended, Event, Failed, Finished, Started, Text, fold
+from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text, fold
 from segue.core.generation import ModelCard
 from segue.core.request import Request
-from segue.wire import logprobs
+from segue.wire import calls, logprobs
 from segue.wire.openai.read import Form
 from segue.wire.reply import Reply
 from segue.wire.wording import Wording, compat
@@ -70,6 +71,8 @@ class Writer:
                 return b""
             case Started():
                 return b"".join(map(self._opening, range(self._choices)))
+            case CallStarted() | CallArguments():
+                return self._call(event)
             case Ended():
                 body = b'data: {"choices":[{"finish_reason":"%b","delta":{"content":""},"index":%d,"logprobs":null}],'
                 return body % (event.reason.encode(), event.choice) + self._no_usage
@@ -83,7 +86,7 @@ class Writer:
         answer = fold(events, self._choices)
         choices = [
             {
-                "message": {"role": "assistant", "content": choice.text},
+                "message": calls.message(choice),
                 "finish_reason": choice.reason,
                 "index": index,
                 "logprobs": {"content": logprobs.entries(choice.logprobs)} if self._logprobs else None,
@@ -101,6 +104,13 @@ class Writer:
                 "id": f"chatcmpl-{self._id}",
             }
         )
+
+    def _call(self, event: CallStarted | CallArguments) -> bytes:
+        fragment = calls.fragment(event)
+        if fragment is None:
+            return b""
+        body = b'data: {"choices":[{"finish_reason":null,"delta":{"content":"","tool_calls":[%b]},"index":%d,'
+        return body % (fragment, event.choice) + b'"logprobs":null}],' + self._no_usage
 
     def _opening(self, index: int) -> bytes:
         head = b'data: {"choices":[{"delta":{"content":"","role":"assistant"},"index":%d,"logprobs":null,' % index
