@@ -120,10 +120,12 @@ class _Wrapped:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.eos_token_id = vocabulary.eos
         self.bos_token_id = None
-        special = {*vocabulary.eog, *vocabulary.hidden.tolist()}
-        # A model that has tokens for the marks of a call was taught to call with them.
-        marks = {mark: vocabulary.control.get(mark) for mark in (OPEN, CLOSE)}
-        self._marks = {mark for mark, token in marks.items() if token is not None and token not in special}
+        # A model that has tokens for the marks of a call was taught to call with them; no other token that
+        # steers may stand in an answer.
+        never = {*vocabulary.eog, *vocabulary.hidden.tolist()}
+        self._marks = {mark for mark in (OPEN, CLOSE) if vocabulary.control.get(mark, -1) not in {-1, *never}}
+        marks = {vocabulary.control[mark] for mark in self._marks}
+        special = never | ({*vocabulary.control.values()} - marks)
         self.special_token_ids = sorted(special)
         self.tokens = [
             b"" if token in special else piece
