@@ -106,11 +106,12 @@ class Answers:
         if kept is None:
             return None
         self._kept.move_to_end(place)
-        best: tuple[tuple[bool, bool, bool], Resumed] | None = None
+        best: tuple[tuple[bool, bool, bool, int], Resumed] | None = None
         for answer in kept:
             if (resumed := _resumed(answer, prefix, decoding)) is not None:
                 whole = not _characters(answer.data[len(prefix) :])  # it said no more than the caller sends back
-                worth = (answer.decoding == decoding, whole, not resumed.pending)
+                # The lowest choice of several, so that asking again finds the same one and not its sisters.
+                worth = (answer.decoding == decoding, whole, not resumed.pending, -answer.choice)
                 if best is None or worth > best[0]:
                     best = worth, resumed
         return None if best is None else best[1]
