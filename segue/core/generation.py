@@ -96,9 +96,15 @@ class SeamFound:
     nodes: int = 0
 
 
+LEXER_FUEL = 500_000
+"""What compiling a constraint may cost, in llguidance's measure: about ten for each character of a string with a
+bound.  It bounds forced text, too, at some tenths of a second."""
+
+
 @frozen
 class Constraint:
-    """What the whole answer must look like, its prefix included: a grammar as llguidance reads it."""
+    """What the whole answer must look like, its prefix included: a grammar as llguidance reads it, within
+    `LEXER_FUEL`."""
 
     grammar: str
 

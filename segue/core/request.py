@@ -62,12 +62,15 @@ class ToolChoice:
     name: str | None = None
 
 
+Kind = Literal["text", "json_object", "json_schema", "regex", "grammar"]
+
+
 @frozen
 class Format:
     """The form the answer must have.  `schema` is set for `json_schema` only, `source` for `regex` and
     `grammar` (Lark) only."""
 
-    kind: Literal["text", "json_object", "json_schema", "regex", "grammar"] = "text"
+    kind: Kind = "text"
     name: str | None = None
     schema: Mapping[str, object] | None = None
     strict: bool = False

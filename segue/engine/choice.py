@@ -12,13 +12,13 @@ no output token; the first question tells how much of the prompt was remembered.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import Collection
 from contextlib import aclosing
 from dataclasses import replace
 
 from segue.core import frozen
 from segue.core.callforms import BEGINNINGS, BLANKS
-from segue.core.generation import Chunk, Constraint, Decoding, Opened, Prompt
+from segue.core.generation import Constraint, Decoding, Opened, Prompt
 from segue.engine.base import Engine
 
 BEGINS_MIN = 0.5
@@ -65,7 +65,7 @@ async def decided(engine: Engine, prompt: Prompt, decision: Decision) -> Decided
 async def _begins(engine: Engine, prompt: Prompt) -> tuple[int, float]:
     """How much was remembered, and how likely the next token begins a call."""
     cached, likely = 0, 0.0
-    async with aclosing(_items(engine, prompt)) as items:
+    async with aclosing(engine.generate(prompt)) as items:
         async for item in items:
             if isinstance(item, Opened):
                 cached = item.cached_tokens
@@ -79,7 +79,7 @@ async def _begins(engine: Engine, prompt: Prompt) -> tuple[int, float]:
 async def _named(engine: Engine, prompt: Prompt, names: Collection[bytes]) -> bool:
     """Whether the model surely gives one of the names: all that leads to one is counted together, token by token."""
     said, likely = b"", 1.0
-    async with aclosing(_items(engine, prompt)) as items:
+    async with aclosing(engine.generate(prompt)) as items:
         async for item in items:
             if isinstance(item, Opened):
                 continue
@@ -98,10 +98,6 @@ def _leads(said: bytes, names: Collection[bytes]) -> bool:
     """Whether what was said so far can end in a name, or has."""
     _, opened, rest = said.partition(_HEAD)
     return not opened or any(name.startswith(rest) or rest.startswith(name) for name in names)
-
-
-def _items(engine: Engine, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
-    return engine.generate(prompt)
 
 
 def _may_begin(data: bytes) -> bool:

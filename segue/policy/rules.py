@@ -19,7 +19,7 @@ from segue.core.errors import (
     PartialWithThinking,
 )
 from segue.core.generation import ModelCard
-from segue.core.request import Request
+from segue.core.request import Kind, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +69,9 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: FormatInvalid("tools and a form of the answer exclude each other"),
     ),
     Rule(
-        "JSON mode needs a model that has it",
-        lambda request, card: request.format.kind == "json_object" and "json" not in card.abilities,
-        lambda request, card: NotSupported("json_object", card.name),
-    ),
-    Rule(
-        "a schema needs a model that keeps to it",
-        lambda request, card: request.format.kind == "json_schema" and "json" not in card.abilities,
-        lambda request, card: NotSupported("json_schema", card.name),
-    ),
-    Rule(
-        "a regex needs a model that keeps to it",
-        lambda request, card: request.format.kind == "regex" and "json" not in card.abilities,
-        lambda request, card: NotSupported("regex", card.name),
-    ),
-    Rule(
-        "a grammar needs a model that keeps to it",
-        lambda request, card: request.format.kind == "grammar" and "json" not in card.abilities,
-        lambda request, card: NotSupported("grammar", card.name),
+        "a form of the answer needs a model that keeps to it",
+        lambda request, card: request.format.kind != "text" and "json" not in card.abilities,
+        lambda request, card: _no_form(request.format.kind, card),
     ),
     Rule(
         "JSON mode is told to the model too",
@@ -94,6 +79,11 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: MessagesInvalid("no_json"),
     ),
 )
+
+
+def _no_form(kind: Kind, card: ModelCard) -> Fault:
+    assert kind != "text"
+    return NotSupported(kind, card.name)
 
 
 def _must_call(request: Request) -> bool:

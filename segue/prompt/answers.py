@@ -162,7 +162,10 @@ def _characters(data: bytes) -> str:
 
 
 def _begins(old: Recorded, new: Recorded) -> bool:
-    """Is `old` nothing but a beginning of `new`?"""
+    """Is `old` nothing but a beginning of `new`?  One that was cut inside a character is more: it says how many
+    tokens of it stand for what the caller has."""
+    if utf_8_decode(old.data, "ignore", False)[1] < len(old.data):
+        return False
     same = old.choice == new.choice and old.decoding == new.decoding and old.drawn_at == new.drawn_at
     return same and new.ids[: len(old.ids)] == old.ids
 

@@ -24,7 +24,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from segue.core.errors import FormatInvalid, PrefixIllegal
-from segue.core.generation import Constraint
+from segue.core.generation import LEXER_FUEL, Constraint
 from segue.core.request import Format
 
 SOURCE_BYTES_MAX = 256 * 1024
@@ -52,8 +52,7 @@ BRANCHES_MAX = 500
 VALUES_MAX = 2000
 STEPS_MAX = 10_000
 """What all `multipleOf` together may count to: where several meet, their states multiply."""
-LIMITS = LLParserLimits(initial_lexer_fuel=500_000)
-"""About ten for each character of a string with a bound; bounds forced text, too, at some tenths of a second."""
+LIMITS = LLParserLimits(initial_lexer_fuel=LEXER_FUEL)
 STRETCH_BYTES = 256
 """Other threads run between stretches of a prefix, for consuming one holds the interpreter's lock."""
 CHECK_S = 5.0

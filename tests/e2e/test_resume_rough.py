@@ -19,7 +19,7 @@ from tests.e2e.server import Server, serving
 from tests.e2e.talk import CHAT, Ask, ask, begun, post, together, user, whole
 
 NOISE = 0.8
-"""The most that another kernel, or another order of summing, was measured to move a logit."""
+"""The most that another kernel, or another order of summing, was measured to move a logit; each of two may move."""
 SMALL = "smollm2-135m-instruct"
 GREEDY: dict[str, Any] = {"temperature": 0}
 
@@ -69,10 +69,8 @@ def test_under_traffic_and_after_eviction_only_near_ties_differ(cramped: Server)
             differing += 1
             place = next(at for at, (one, other) in enumerate(zip(joined, uncut, strict=False)) if one != other)
             at = len(uncut[:place].encode())
-            assert any(end > at and gap <= 2 * NOISE for end, gap in gaps(http, asked) if end <= at + 16), (
-                uncut,
-                joined,
-            )
+            gap = next(gap for end, gap in gaps(http, asked) if end > at)
+            assert gap <= 2 * NOISE, (uncut, joined)
     print(f"{differing} of 25 resumed answers differed, each from a near-tie on")
 
 

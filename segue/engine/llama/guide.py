@@ -18,18 +18,23 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from segue.core.callforms import CLOSE, OPEN, parts
+from segue.core.generation import LEXER_FUEL
 from segue.engine.llama.vocabulary import Vocabulary
 
 KEPT_MAX = 64
-LIMITS = LLParserLimits(initial_lexer_fuel=500_000)
-"""Those of `prompt/constraint.py`."""
-
+REASON_CHARACTERS_MAX = 300
+LIMITS = LLParserLimits(initial_lexer_fuel=LEXER_FUEL)
 
 Allowed = npt.NDArray[np.bool_]
 
 
 class GuideError(Exception):
     """The grammar cannot be followed any further."""
+
+
+def _error(matcher: LLMatcher) -> GuideError:
+    """The library's own sentence, without its trace."""
+    return GuideError(matcher.get_error().split("\n<state>")[0][:REASON_CHARACTERS_MAX])
 
 
 class Guide:
@@ -47,14 +52,14 @@ class Guide:
     def consume(self, ids: Sequence[int]) -> None:
         """The answer goes on with these tokens.  Raises GuideError when it may not."""
         if ids and not self._matcher.consume_tokens(list(ids)):
-            raise GuideError(self._matcher.get_error().split("\n<state>")[0][:300])
+            raise _error(self._matcher)
 
     def allowed(self) -> Allowed:
         """For each token, whether it may come next.  Raises GuideError when the grammar grew too complex."""
         mask = allocate_token_bitmask(1, self._size)
         fill_next_token_bitmask(self._matcher, mask, 0)
         if self._matcher.is_error():
-            raise GuideError(self._matcher.get_error().split("\n<state>")[0][:300])
+            raise _error(self._matcher)
         return np.unpackbits(mask.view(np.uint8).ravel(), bitorder="little")[: self._size].astype(np.bool_)
 
     def behind(self, path: Sequence[int]) -> Allowed:
@@ -106,7 +111,7 @@ class Guides:
                 return matcher
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
-            raise GuideError(matcher.get_error().split("\n<state>")[0][:300])
+            raise _error(matcher)
         with self._changing:
             self._compiled[grammar] = matcher
             while len(self._compiled) > KEPT_MAX:

@@ -50,10 +50,11 @@ class _Choice:
 
 async def _attempt(engine: Engine, prompt: Prompt, back: int, given: bytes) -> AsyncGenerator[Opened | Chunk, None]:
     """The continuation behind `back` tokens fewer; nothing at all where any choice disagrees with `given`."""
+    kept = len(prompt.ids) - back
     trunk = replace(
         prompt,
-        ids=prompt.ids[: len(prompt.ids) - back],
-        output_tokens_max=prompt.output_tokens_max + len(given),
+        ids=prompt.ids[:kept],
+        output_tokens_max=min(prompt.output_tokens_max + len(given), engine.card.context_tokens - kept),
         seam=None,
     )
     writing = {choice: _Choice() for choice in range(prompt.choices)}
