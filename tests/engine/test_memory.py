@@ -277,11 +277,29 @@ def test_alone_and_full_only_the_wanted_head_is_moved_to_the_front() -> None:
     assert memory.free_cells == 28
 
 
+def test_a_cover_is_gone_on_with_in_the_cells_it_was_found_over() -> None:
+    """Others have more of the prompt, but may have computed it in another kind of step."""
+    memory = books()
+    prompt = np.arange(15, dtype=np.int32)
+    holder = filled(memory, "w", [*range(12), 90])
+    memory.finish(holder)
+    memory.finish(filled(memory, "w", list(range(20))))
+    begun = memory.begin("w", prompt, most=10, holder=holder)
+    assert begun is not None
+    assert begun[1] == begun[0].held == 12
+    assert begun[0].cells[:12].tolist() == holder.cells[:12].tolist()
+    memory.finish(begun[0])
+    memory.forget(holder)
+    begun = memory.begin("w", prompt, most=10, holder=holder)
+    assert begun is not None
+    assert begun[1] == 10, "without them, what was read for the cover is read again"
+
+
 def test_covers_are_kept_for_their_prompt_their_budget_their_rule_and_their_workspace() -> None:
     ends, ids, budget = Ends(), np.arange(9, dtype=np.int32), Budget(0.01, 32)
-    cover = Cover(b"ab", (), 0.5, 3)
-    ends.keep_cover("w", ids, 6, budget, cover, "rule")
-    assert ends.cover("w", ids, 6, Budget(0.01, 32), "rule") is cover
+    cover, sequence = Cover(b"ab", (), 0.5, 3), filled(books(), "w", [1])
+    ends.keep_cover("w", ids, 6, budget, cover, sequence, "rule")
+    assert ends.cover("w", ids, 6, Budget(0.01, 32), "rule") == (cover, sequence)
     assert ends.cover("other", ids, 6, budget, "rule") is None
     assert ends.cover("w", ids, 5, budget, "rule") is None
     assert ends.cover("w", ids[:-1], 6, budget, "rule") is None
@@ -297,7 +315,7 @@ def test_the_ends_that_are_kept_are_bounded() -> None:
     rows = [np.asarray([number], np.int32) for number in range(KEPT_MAX + 3)]
     for number, ids in enumerate(rows):
         ends.keep("w", ids, np.zeros(3, np.float32), sequence)
-        ends.keep_cover("w", ids, 0, Budget(), Cover(b"a", (), 0.0, number))
+        ends.keep_cover("w", ids, 0, Budget(), Cover(b"a", (), 0.0, number), sequence)
         assert ends.logits("w", rows[0]) is not None, "what is asked for stays"
         assert ends.cover("w", rows[0], 0, Budget()) is not None
     assert [ends.logits("w", ids) is None for ids in rows[:5]] == [False, True, True, True, False]

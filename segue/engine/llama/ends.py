@@ -30,7 +30,7 @@ class Ends:
     """The least recently used go first."""
 
     _logits: OrderedDict[bytes, tuple[FloatRow, Sequence]] = field(default_factory=OrderedDict)
-    _covers: OrderedDict[bytes, Cover] = field(default_factory=OrderedDict)
+    _covers: OrderedDict[bytes, tuple[Cover, Sequence]] = field(default_factory=OrderedDict)
 
     def keep(self, workspace: str, ids: Ids, logits: FloatRow, sequence: Sequence) -> None:
         """These are the logits after a prompt, which `sequence` holds."""
@@ -46,12 +46,15 @@ class Ends:
         kept = self._logits.get(_key(workspace, ids))
         return None if kept is None else kept[1]
 
-    def keep_cover(self, workspace: str, ids: Ids, at: int, budget: Budget, cover: Cover, rule: str = "") -> None:
-        """The cover of the prompt's bytes from token `at` on, as far as `rule` allows it."""
-        _put(self._covers, _key(workspace, ids, at, budget, rule), cover)
+    def keep_cover(
+        self, workspace: str, ids: Ids, at: int, budget: Budget, cover: Cover, sequence: Sequence, rule: str = ""
+    ) -> None:
+        """The cover of the prompt's bytes from token `at` on, as far as `rule` allows it; it was found over the
+        cells of `sequence`."""
+        _put(self._covers, _key(workspace, ids, at, budget, rule), (cover, sequence))
 
-    def cover(self, workspace: str, ids: Ids, at: int, budget: Budget, rule: str = "") -> Cover | None:
-        """A cover that was found with this very budget and rule."""
+    def cover(self, workspace: str, ids: Ids, at: int, budget: Budget, rule: str = "") -> tuple[Cover, Sequence] | None:
+        """A cover that was found with this very budget and rule, and over whose cells; they may be gone."""
         return _get(self._covers, _key(workspace, ids, at, budget, rule))
 
 

@@ -94,12 +94,14 @@ class Lane:
         """What a strand that has its place can say without a step: what was found for the same prompt before."""
         said: list[Token] = []
         if (seam := strand.seam) is not None:
-            cover = self._memory.ends.cover(strand.workspace, strand.array(), seam.at, seam.budget, seam.rule)
+            ids, ends = strand.array(), self._memory.ends
+            kept = ends.cover(strand.workspace, ids, seam.at, seam.budget, seam.rule)
+            cover = None if kept is None else kept[0]
             if cover is None and seam.search is not None and seam.search.over:
+                assert strand.sequence is not None
                 cover = seam.cover()
                 if not seam.search.given_up:  # else a slow moment would last
-                    ids = strand.array()
-                    self._memory.ends.keep_cover(strand.workspace, ids, seam.at, seam.budget, cover, seam.rule)
+                    ends.keep_cover(strand.workspace, ids, seam.at, seam.budget, cover, strand.sequence, seam.rule)
             if cover is None:
                 return said
             said = self._join(strand, cover)
@@ -242,13 +244,15 @@ class Lane:
             common = _common(other, strand)
             if common > remembered and other.held < common:
                 return False
-        most = None
+        most, holder = None, None
         if (seam := strand.seam) is not None:
             known = self._memory.ends.cover(strand.workspace, ids, seam.at, seam.budget, seam.rule)
             if known is None and any(other.same_seam(strand) for other in self.running if other is not strand):
                 return False
-            most = None if known is not None else seam.at - 1  # the logits behind each of its tokens are wanted
-        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most)
+            # The logits behind each of its tokens are wanted; where they are known, so is whose cells they came
+            # from, and in any others the same tokens may have been computed in another kind of step.
+            most, holder = seam.at - 1, None if known is None else known[1]
+        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most, holder)
         if begun is None:
             return False
         strand.sequence, found = begun

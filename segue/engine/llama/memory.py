@@ -85,12 +85,17 @@ class Memory:
         return found, length
 
     def begin(
-        self, workspace: str, ids: npt.NDArray[np.int32], growth: int = 0, most: int | None = None
+        self,
+        workspace: str,
+        ids: npt.NDArray[np.int32],
+        growth: int = 0,
+        most: int | None = None,
+        holder: Sequence | None = None,
     ) -> tuple[Sequence, int] | None:
-        """A new running sequence, with the longest remembered head already in it (of at most `most`
-        tokens), and that head's length.  `growth` is how long the answer may become.  None when every
-        sequence number is in use by a running one."""
-        source, length = self._head(workspace, ids, most)
+        """A new running sequence, with the longest remembered head already in it, and that head's length: what
+        `holder` has of it, where that is still there, else at most `most` tokens of whatever has most.  `growth`
+        is how long the answer may become.  None when every sequence number is in use by a running one."""
+        source, length = self._head(workspace, ids, most, holder)
         if source is not None:
             self._touch(source)
         alone = not any(sequence.running for sequence in self.sequences)
@@ -99,7 +104,7 @@ class Memory:
         elif not self._numbers and not self._forget_oldest():
             return None
         if source is None or source not in self.sequences:
-            source, length = self._head(workspace, ids, most)
+            source, length = self._head(workspace, ids, most, holder)
         sequence = self._new(workspace)
         sequence.asked = len(ids)
         if source is not None and length:
@@ -110,7 +115,12 @@ class Memory:
             self._references[sequence.cells] += 1
         return sequence, length
 
-    def _head(self, workspace: str, ids: npt.NDArray[np.int32], most: int | None) -> tuple[Sequence | None, int]:
+    def _head(
+        self, workspace: str, ids: npt.NDArray[np.int32], most: int | None, holder: Sequence | None
+    ) -> tuple[Sequence | None, int]:
+        if holder is not None and holder in self.sequences and self.divisible:
+            common = holder.common(ids)
+            return holder, common - (common == len(ids) and self.ends.holder(workspace, ids) is None)
         source, length = self.best(workspace, ids)
         return source, length if most is None else min(length, most)
 
