@@ -14,7 +14,7 @@ import time
 from bench.process import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"
-SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "continuation")
+SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "calls", "continuation")
 
 
 def main() -> int:

@@ -76,7 +76,7 @@ class Seam:
 
     tokens: int = 4
     eps: float = 0.01
-    nodes: int = 12
+    nodes: int = 10
     seconds: float = 2.0
 
 

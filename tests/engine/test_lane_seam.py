@@ -57,6 +57,23 @@ def test_a_prefix_that_stands_as_it_was_encoded_is_read_once() -> None:
     assert found >= 2
 
 
+def test_the_first_words_do_not_wait_for_a_step() -> None:
+    """What a cover says is said before the next step, not after it."""
+    at_once = 0
+    for seed in range(40):
+        sent = message(random.Random(seed), 1)
+        bench = lane()
+        bench.add(sent)
+        while not bench.said and bench.lane.busy:
+            before = len(bench.context.steps)
+            for token in bench.lane.step():
+                bench.hear(token, 0)
+                if token.joined is not None and token.data != LETTERS.piece(token.id):  # it begins inside a token
+                    assert len(bench.context.steps) == before
+                    at_once += 1
+    assert at_once > 10
+
+
 class Counting(Lane):
     """Counts who loses a place while a seam is searched."""
 

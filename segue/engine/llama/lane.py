@@ -86,6 +86,8 @@ class Lane:
         for strand in list(self.running):  # what is found for one may serve the next, in this very step
             if not strand.drawing and self._placed(strand):
                 said.extend(self._prepared(strand))
+        if said:  # not to be kept waiting for a step
+            return said
         for plan in self._alone() if self._solitary else self._together():
             said.extend(self._run(plan))
         return said

@@ -88,12 +88,12 @@ class Seam:
         return time.perf_counter() - self.began > self.seconds
 
     def branches(self) -> list[Node]:
-        """The nodes to be read next: at most PROBES_MAX, and few rows where that is possible; [] when the
-        search is over."""
+        """The nodes to be read next: at most PROBES_MAX, few rows where that is possible, and none on the chance
+        that it may be wanted, since a row more costs nearly a step; [] when the search is over."""
         assert self.search is not None
         nodes: list[Node] = []
         rows = 0
-        while len(nodes) < PROBES_MAX and (found := self.search.wanted(1)):
+        while len(nodes) < PROBES_MAX and (found := self.search.wanted(1, surely=True)):
             node = found[0]
             if (logits := self.known.get(node.path)) is not None:
                 self.search.told(node, logits)

@@ -16,6 +16,7 @@ between the draw and the exact one, given the tokens before the tail, is at most
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -145,19 +146,30 @@ class Search:
         unread = self._unread()
         if self._budget.until_best and not (self._best > unread):
             return False
-        eps = self._budget.eps
-        return bool(unread <= self._total + (np.log(eps) if eps > 0 else -np.inf))
+        return unread <= self._allowed(self._total)
 
-    def wanted(self, count: int) -> list[Node]:
-        """The heaviest unread nodes, at most `count`, each given out once; `told` takes them back."""
+    def wanted(self, count: int, surely: bool = False) -> list[Node]:
+        """The heaviest unread nodes, at most `count`, each given out once; `told` takes them back.  `surely`: only
+        such as must be read whatever comes of those given out, for engines to which each one is dear."""
         nodes: list[Node] = []
         while self._front and len(nodes) < count and not self.over:
-            if self._nodes + len(self._asked) >= self._budget.nodes:
+            if self._nodes + len(self._asked) >= self._budget.nodes or (surely and not self._must):
                 break
             node = heapq.heappop(self._front)
             nodes.append(node)
             self._asked.append(node)
         return nodes
+
+    @property
+    def _must(self) -> bool:
+        """Is more to be read than was given out, even if all of that is found to reach past the tail?"""
+        if not self._asked:
+            return True
+        left = log_sum(np.asarray([node.weight for node in self._front]))
+        asked = [node.weight for node in self._asked]
+        if self._budget.until_best and left >= max(self._best, *asked):
+            return True
+        return left > self._allowed(float(np.logaddexp(self._total, log_sum(np.asarray(asked)))))
 
     def put_back(self, node: Node) -> None:
         """A node given out, unread."""
@@ -206,6 +218,10 @@ class Search:
     def cover(self) -> Cover:
         """What was found so far."""
         return Cover(self._tail, tuple(self._parts), self.bound, self._nodes)
+
+    def _allowed(self, total: float) -> float:
+        """How much may stay unread where so much was found; natural logarithms."""
+        return total + math.log(self._budget.eps) if self._budget.eps > 0 else -math.inf
 
     def _unread(self) -> float:
         weights = [node.weight for node in self._front] + [node.weight for node in self._asked]

@@ -182,6 +182,26 @@ def test_greedy_reads_no_further_than_it_must() -> None:
     assert ended > 10
 
 
+def test_several_at_once_are_no_more_than_one_by_one() -> None:
+    """Where only what must be read is given out, company costs nothing; without that it often does."""
+    more = together = 0
+    for case in range(600):
+        rng = random.Random(case)
+        toy = Toy(rng.choice(VOCABULARIES), case, rng.choice([0.5, 2.0, 5.0]))
+        tail = toy.text(rng, rng.randrange(2, 7))
+        budget = Budget(rng.choice([0.0, 0.01, 0.1]), 10**6, rng.random() < 0.3)
+        single = toy.read(Search(toy.lexicon, tail, budget)).nodes
+        search = Search(toy.lexicon, tail, budget)
+        while nodes := search.wanted(3, surely=True):
+            together += len(nodes) > 1
+            for node in nodes:
+                search.told(node, toy.logits(node.path))
+        assert search.cover().nodes == single, case
+        more += toy.read(Search(toy.lexicon, tail, budget), abreast=3).nodes > single
+    assert together > 200
+    assert more > 50
+
+
 def test_elements_are_numbered_through_the_parts() -> None:
     toy = Toy(VOCABULARIES[0], 3)
     cover = toy.read(Search(toy.lexicon, b"abca", ALL))

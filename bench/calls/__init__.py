@@ -1,0 +1,1 @@
+"""Which functions are called, and with what: `python -m bench.calls`."""
