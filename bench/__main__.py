@@ -14,7 +14,7 @@ import time
 from bench.process import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"
-SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "calls", "continuation")
+SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "forms", "calls", "continuation")
 
 
 def main() -> int:

@@ -37,6 +37,11 @@ def post(path: str, body: object, headers: Sequence[str] = ()) -> bytes:
     return "\r\n".join([*lines, *headers, "", ""]).encode() + data
 
 
+def get(path: str, headers: Sequence[str] = ()) -> bytes:
+    """The bytes of a GET request."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: bench", *headers, "", ""]).encode()
+
+
 def chat(content: str, tokens: int, stream: bool, key: str, **more: object) -> bytes:
     """The bytes of a chat completion request in the OpenAI-compatible protocol."""
     body = {"model": "qwen-plus", "messages": [{"role": "user", "content": content}], "max_tokens": tokens}

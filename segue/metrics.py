@@ -56,9 +56,11 @@ class _Now(Collector):
         running = GaugeMetricFamily("segue_engine_running", "Choices being computed.", labels=["model"])
         waiting = GaugeMetricFamily("segue_engine_waiting", "Choices waiting for a place.", labels=["model"])
         restarts = CounterMetricFamily("segue_engine_restarts", "Restarts of the engine's process.", labels=["model"])
+        steps = CounterMetricFamily("segue_engine_steps", "Batches computed by the model.", labels=["model"])
         for model, health in self._engines.items():
             ready.add_metric([model], float(health.ready))
             running.add_metric([model], health.running)
             waiting.add_metric([model], health.waiting)
             restarts.add_metric([model], health.restarts)
-        yield from (ready, running, waiting, restarts)
+            steps.add_metric([model], health.steps)
+        yield from (ready, running, waiting, restarts, steps)

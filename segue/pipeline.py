@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from segue.core.errors import EngineFailed, Fault, Internal
@@ -86,9 +86,13 @@ class Pipeline:
         written = (request.prefix or "").encode()
         prefix: Sequence[int] = ()
         resumed = None
+        plain = await self._plain(request, engine, card)
         if written:
-            where = place(request.caller.workspace, card.name, header, wanted)
-            resumed = self._answers.find(where, written, decoding)
+            for shown in (header, plain) if plain else (header,):
+                where = place(request.caller.workspace, card.name, shown, wanted)
+                if resumed := self._answers.find(where, written, decoding):
+                    header = list(shown)
+                    break
             prefix = await engine.encode(turn.prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
             request_id=request.id,
@@ -111,11 +115,17 @@ class Pipeline:
         if offered := request.offered:
             calling = Calling(request.id, offered, request.choices, request.prefix or "", kept=wanted is not None)
         if not written:
-            decision = await _decision(request, card)
+            decision = await _decision(request, plain) if plain else None
             return Job(engine, prompt, request.stop, card.name, recorder, calling=calling, decision=decision)
         before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
         found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
         return Job(engine, prompt, request.stop, card.name, recorder, before, found, calling)
+
+    async def _plain(self, request: Request, engine: Engine, card: ModelCard) -> Sequence[int]:
+        """The prompt without functions, where it is the model's choice whether to call one; () elsewhere."""
+        if not request.offered or request.tool_choice.mode != "auto" or not {"score", "json"} <= card.abilities:
+            return ()
+        return await engine.encode(opened(template.render(card, replace(request, tools=()), self._now()), None).header)
 
     def _card(self, engine: Engine) -> ModelCard:
         """The engine's card, with what its template is able to."""
@@ -135,6 +145,7 @@ class Pipeline:
             if job.decision is not None:
                 asked = await decided(job.engine, prompt, job.decision)
                 prompt = asked.prompt
+                job.recorder.turned(prompt)
             async with aclosing(_generated(job, prompt)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, Opened):
@@ -174,13 +185,11 @@ async def _wanted(request: Request, card: ModelCard) -> Constraint | None:
     return wanted
 
 
-async def _decision(request: Request, card: ModelCard) -> Decision | None:
-    """What decides whether an answer begins with a call, where that is the model's choice."""
-    if not request.offered or request.tool_choice.mode != "auto" or not {"score", "json"} <= card.abilities:
-        return None
+async def _decision(request: Request, plain: Sequence[int]) -> Decision:
+    """What decides whether an answer begins with a call; `plain` is the prompt without functions."""
     names = frozenset(tool.name for tool in request.offered)
     call, text = await asyncio.to_thread(lambda: (tools.begun(request, True), tools.begun(request, False)))
-    return Decision(names, tools.probe(), call, text)
+    return Decision(names, tools.probe(), call, text, tools.answered(request), plain)
 
 
 def _generated(job: Job, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:

@@ -24,10 +24,11 @@ def test_every_counter_has_a_meaning() -> None:
 
 
 def test_engines_are_told_by_name() -> None:
-    scraped = text(Counters(), {"m": Health(True, 2, 3, 1)}).decode()
+    scraped = text(Counters(), {"m": Health(True, 2, 3, 1, steps=4)}).decode()
     assert 'segue_engine_running{model="m"} 2.0' in scraped
     assert 'segue_engine_waiting{model="m"} 3.0' in scraped
     assert 'segue_engine_restarts_total{model="m"} 1.0' in scraped
+    assert 'segue_engine_steps_total{model="m"} 4.0' in scraped
 
 
 @pytest.mark.parametrize("stream", [False, True])

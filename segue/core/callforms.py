@@ -6,6 +6,7 @@ and `arguments`.  Without the mark, as small models write it: the same object, f
 
 from __future__ import annotations
 
+import json
 import re
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -19,6 +20,15 @@ BEGINNINGS = "`{[<"
 BLANKS = " \t\r\n"
 BLANKS_MAX = 64
 """In a row, in the head of a call without a mark."""
+
+
+def same(name: str, arguments: str) -> str:
+    """A call for comparison with others: the order of its keys and its blanks do not count."""
+    try:
+        value: object = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        value = arguments
+    return json.dumps([name, value], sort_keys=True)
 
 
 def parts(text: str) -> list[str]:

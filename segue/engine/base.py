@@ -16,13 +16,15 @@ from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an engine is.  `waiting` and `running` count choices; `restarts` counts since start."""
+    """How an engine is.  `waiting` and `running` count choices; `restarts` and `steps`, the batches that its model
+    computed, count since start."""
 
     ready: bool
     running: int = 0
     waiting: int = 0
     restarts: int = 0
     detail: str = ""
+    steps: int = 0
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from bisect import bisect_left, bisect_right
 from codecs import utf_8_decode
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segue.core import frozen
 from segue.core.generation import Chunk, Constraint, Decoding, Joined, Prompt
@@ -183,6 +183,10 @@ class Recorder:
         self._prefix = prefix
         self._chunks: list[Chunk] = []
         self.saw = self._chunks.append
+
+    def turned(self, prompt: Prompt) -> None:
+        """The answer, which has no prefix, is given to another prompt."""
+        self._prompt = replace(self._prompt, ids=prompt.ids, answer_at=prompt.answer_at)
 
     def keep(self) -> None:
         """The answer is over, or broken off: what was said counts either way."""

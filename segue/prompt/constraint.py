@@ -124,7 +124,7 @@ def check(wanted: Constraint, prefix: bytes) -> None:
 
 
 def _json(schema: Mapping[str, object]) -> Constraint:
-    apart, steps, deepest = False, 1, 0
+    steps, deepest = 1, 0
     targets: set[str] = set()
     for part, depth in _schemas(schema):
         _kept(part)
@@ -135,15 +135,20 @@ def _json(schema: Mapping[str, object]) -> Constraint:
         steps = lcm(steps, _step(part.get("multipleOf")))
         if steps > STEPS_MAX:
             raise FormatInvalid(f"multipleOf: all of them together are multiples of more than {STEPS_MAX}")
-        named = part.get("properties") or part.get("patternProperties")
-        apart = apart or (bool(named) and part.get("additionalProperties") is not False)
-    guidance: dict[str, object] = {"whitespace_pattern": BLANKS}
-    guidance |= {"json_allowed_escapes": ESCAPES} if apart else {"json_allow_general_unicode_escapes": True}
     try:
-        source = msgspec.json.encode({**schema, "x-guidance": guidance}).decode()
+        source = msgspec.json.encode({**schema, "x-guidance": spelling(schema)}).decode()
     except (RecursionError, TypeError, ValueError) as error:
         raise FormatInvalid(f"the schema cannot be read: {error}"[:REASON_CHARACTERS_MAX]) from error
     return _bounded(LLMatcher.grammar_from_json_schema(source))
+
+
+def spelling(schema: Mapping[str, object]) -> dict[str, object]:
+    """How freely answers to a schema may be spelled: blanks everywhere, characters by their numbers where no names
+    must be told apart."""
+    named = [part for part, _ in _schemas(schema) if part.get("properties") or part.get("patternProperties")]
+    apart = any(part.get("additionalProperties") is not False for part in named)
+    escapes = {"json_allowed_escapes": ESCAPES} if apart else {"json_allow_general_unicode_escapes": True}
+    return {"whitespace_pattern": BLANKS, **escapes}
 
 
 def _schemas(schema: Mapping[str, object]) -> Iterator[tuple[Mapping[str, object], int]]:

@@ -21,12 +21,11 @@ from functools import lru_cache
 import msgspec
 from llguidance import LLMatcher
 
-from segue.core.callforms import BEGINNINGS, BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN
+from segue.core.callforms import BEGINNINGS, BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN, same
 from segue.core.errors import FormatInvalid, PrefixIllegal, TooLarge
 from segue.core.generation import Constraint
 from segue.core.request import Request, Tool, ToolChoice
-from segue.prompt.constraint import BLANKS as JSON_BLANKS
-from segue.prompt.constraint import SOURCE_BYTES_MAX, check, compiles
+from segue.prompt.constraint import SOURCE_BYTES_MAX, check, compiles, spelling
 
 PARALLEL_MAX = 16
 """Calls in one answer."""
@@ -35,7 +34,6 @@ SCHEMAS_BYTES_MAX = 64 * 1024
 """The parameters of all tools together."""
 
 _TIGHT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_LOOSE = {"whitespace_pattern": JSON_BLANKS}
 _ANY: Mapping[str, object] = {"type": "object"}
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
 _KINDS = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
@@ -76,6 +74,16 @@ def probe() -> Constraint:
     return Constraint(LLMatcher.grammar_from_lark(f'start: {head} /[^"\\\\]+/ "\\"" /(?s:.*)/'))
 
 
+def answered(request: Request) -> frozenset[str]:
+    """The calls whose results are the last that was said, as `callforms.same` compares them."""
+    called: set[str] = set()
+    for message in reversed(request.messages):
+        if message.role == "user":
+            break
+        called |= {same(call.name, call.arguments) for call in message.tool_calls}
+    return frozenset(called) if request.messages[-1].role == "tool" else frozenset()
+
+
 def begun(request: Request, calls: bool) -> Constraint:
     """The constraint of an answer of which it was decided whether it begins with a call; without a prefix."""
     if calls:
@@ -111,18 +119,18 @@ def _grammar(
     rules = [f"WS: /{_BLANK}/", f"TEXT: /{text}/"]
     names = [json.dumps(tool.name, ensure_ascii=False) for tool in tools]
 
-    def objects(rule: str, blank: str, space: str, guidance: Mapping[str, object], doubled: bool) -> None:
+    def objects(rule: str, blank: str, space: str, tight: bool, doubled: bool) -> None:
         """`{"name": ..., "arguments": ...}` of each tool; its braces may be doubled, as one template shows them."""
         rules.append(f"{rule}: " + " | ".join(f"{rule}_{place}" for place in range(len(tools))))
         for place, (name, schema) in enumerate(zip(names, schemas, strict=True)):
-            arguments = "%json " + json.dumps({**schema, "x-guidance": guidance})
+            arguments = "%json " + json.dumps({**schema, "x-guidance": _TIGHT if tight else spelling(schema)})
             rules.append(f"{rule}_{place}_args: {arguments}")
             parts = [blank, _quoted('"name"'), blank, '":"', space, _quoted(name), blank, '","', space]
             parts += [_quoted('"arguments"'), blank, '":"', space, f"{rule}_{place}_args", blank]
             inner = " ".join(part for part in parts if part)
             rules.append(f'{rule}_{place}: "{{" {inner} "}}"' + (f' | "{{{{" {inner} "}}}}"' if doubled else ""))
 
-    objects("object", blank, space, _TIGHT if tight else _LOOSE, doubled=not tight)
+    objects("object", blank, space, tight, doubled=not tight)
     more = f" ({line} call){{0,{calls - 1}}}" if calls > 1 else ""
     body = f"{line} object {line} {_quoted(CLOSE)}"
     rules.append(f"call: {_quoted(OPEN)} {body}")
@@ -137,7 +145,7 @@ def _grammar(
         unmarked = "object"
     else:
         unmarked = "each"
-        objects("each", "WS", "WS", _LOOSE, doubled=True)
+        objects("each", "WS", "WS", tight=False, doubled=True)
     many = calls - 1
     then = f" (WS {unmarked}){{0,{many}}}" if many else ""
     listed = f' (WS "," WS {unmarked}){{0,{many}}}' if many else ""

@@ -67,6 +67,7 @@ class Bench:
     def run(self, steps: int = 10_000) -> None:
         for step in range(steps):
             if not self.lane.busy:
+                assert self.lane.batches == len(self.context.steps) + len(self.context.probes)
                 assert self.memory.running_cells() == 0
                 assert self.memory.free_cells == self.context.cells - self.context.used()
                 return

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from segue.core.errors import EngineFailed, EngineLost, QueueFull
 from segue.core.generation import Decoding, Opened, Prompt, Segment, TokenLogprob
+from segue.engine.llama import frames
 from segue.engine.llama.engine import LlamaEngine
 from segue.engine.llama.spec import LlamaSpec
 
@@ -211,6 +212,20 @@ async def test_past_the_queue_it_says_so_at_once(engine: LlamaEngine) -> None:
 async def test_a_prompt_that_cannot_fit_is_refused_by_name(engine: LlamaEngine) -> None:
     with pytest.raises(EngineFailed):
         await hear(engine, await prompt(engine, STORY * 300))
+
+
+async def test_a_token_costs_a_step(engine: LlamaEngine) -> None:
+    asked, before = await prompt(engine, STORY + "Of steps: ", tokens=30), (await engine.health()).steps
+    said = len((await hear(engine, asked)).ids[0])
+    steps = (await engine.health()).steps - before
+    assert said - 1 <= steps <= said + 4, "the prompt is read in one or a few, which give the first token, too"
+
+
+async def test_steps_are_counted_over_all_lives_of_the_process(tmp_path: Path) -> None:
+    engine = LlamaEngine(LlamaSpec("small", tmp_path / "absent.gguf"))
+    for batches in (2, 0, 1):
+        engine._hear(frames.Step([], 1, 0, batches))
+    assert (await engine.health()).steps == 3
 
 
 async def test_killed_in_the_middle_every_answer_goes_on(small_model: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.core.callforms import same
 from segue.core.errors import PrefixIllegal, TooLarge
-from segue.core.request import Tool, ToolChoice
+from segue.core.request import Message, Tool, ToolCall, ToolChoice
 from segue.output.toolcalls import ToolCalls
 from segue.prompt import tools
 from segue.prompt.constraint import _compiled, check, compiles
@@ -161,6 +162,7 @@ def test_a_prefix_anywhere_in_a_call(mode: str, prefix: str, text: str) -> None:
         '<tool_call>{"name":"get_weather","arguments":{"ci',
         '<tool_call>\n\n{ "name" : "get_weather", ',
         'Sure. 你好🙂\x01"\n<tool_call>{"name": "get_weather","arguments":{',
+        '<tool_call>\n{"name": "get_weather", "arguments": {"city": "\\u676d\\u5d',
     ],
 )
 def test_a_prefix_that_is_spelled_otherwise(mode: str, prefix: str) -> None:
@@ -263,3 +265,21 @@ def test_whatever_a_schema_says_there_is_a_form(schema: Any) -> None:
         kept = tools._kept(tools._encoded(schema))
         assert compiles(dict(kept))
         assert kept["type"] == "object"
+
+
+def test_calls_that_have_just_had_their_results() -> None:
+    def called(*calls: tuple[str, str]) -> Message:
+        return Message("assistant", "", tool_calls=tuple(ToolCall(name, name, text) for name, text in calls))
+
+    def had(*messages: Message) -> frozenset[str]:
+        return tools.answered(request(*messages, tools=(WEATHER, TIME)))
+
+    result = Message("tool", "rain")
+    first, second = ("get_weather", '{"city": "Oslo", "days": 1}'), ("get_time", "")
+    assert had(user("?")) == frozenset()
+    assert had(user("?"), called(first), result) == {same("get_weather", '{"days":1, "city":"Oslo"}')}
+    assert had(user("?"), called(first, second), result, result) == {same(*first), same("get_time", "{}")}
+    assert had(user("?"), called(first), result, called(second), result) == {same(*first), same(*second)}
+    assert had(user("?"), called(first), result, user("and now?"), called(second), result) == {same(*second)}
+    assert had(user("?"), called(first), result, user("again")) == frozenset()
+    assert had(user("?"), called(("get_time", "{broken")), result) == {same("get_time", "{broken")}

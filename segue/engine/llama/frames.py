@@ -141,11 +141,12 @@ class Token(msgspec.Struct, array_like=True):
 
 
 class Step(msgspec.Struct, tag=True, array_like=True):
-    """One step of the batch."""
+    """One step of the batch.  `batches`: how many the model was given since the last one was told."""
 
     tokens: list[Token]
     running: int
     waiting: int
+    batches: int
 
 
 class StrandFailed(msgspec.Struct, tag=True, array_like=True):

@@ -56,6 +56,8 @@ class Lane:
         self._voice = Voice(vocabulary, context.cells)
         self.waiting: deque[Strand] = deque()
         self.running: list[Strand] = []
+        self.batches = 0
+        """What the model was given to compute since the lane began, searches included."""
         self._arrivals = 0
 
     def add(self, strand: Strand) -> None:
@@ -137,6 +139,7 @@ class Lane:
             if strand.sequence is None:  # it was the youngest itself
                 continue
             try:
+                self.batches += 1
                 rows = self._context.probe(sequence.number, branches)
             except DecodeError as error:
                 self._failed(strand, str(error))
@@ -309,6 +312,7 @@ class Lane:
         if not rows:
             return []
         began = time.perf_counter()
+        self.batches += 1
         try:
             self._context.decode(rows, self._padding(plan))
         except DecodeError as error:

@@ -50,6 +50,7 @@ class Worker:
         )
         self._guides = Guides(vocabulary)
         self._gone: dict[int, None] = {}
+        self._batches_told = 0
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
         self._alone: Lane | None = None
 
@@ -158,7 +159,9 @@ class Worker:
     def _say(self, said: list[frames.Token]) -> None:
         lanes = [lane for lane in (self._shared, self._alone) if lane is not None]
         running, waiting = sum(len(lane.running) for lane in lanes), sum(len(lane.waiting) for lane in lanes)
-        self._send(frames.Step(said, running, waiting))
+        batches = sum(lane.batches for lane in lanes)
+        self._send(frames.Step(said, running, waiting, batches - self._batches_told))
+        self._batches_told = batches
 
     def _failed(self, strand: Strand, detail: str) -> None:
         self._strands.pop(strand.number, None)
