@@ -230,6 +230,8 @@ def _embedded(entry: Entry, settings: Settings) -> Engine:
             slots=engine.slots,
             queue=engine.queue,
             kv_tokens=engine.kv_tokens,
+            snapshots=engine.snapshots_dir,
+            snapshots_bytes_max=engine.snapshots_bytes_max,
             step_target_ms=engine.step_target_ms,
             remembered=engine.remembered_max,
             prompt_piece_tokens=engine.prompt_piece_tokens,

@@ -106,6 +106,14 @@ class Engine:
     slots: int = _setting(16, "Answers computed at a time.", low=1, high=128)
     queue: int = _setting(256, "Answers that may wait for a slot; further ones are answered 429.", low=0, high=100_000)
     kv_tokens: int = _setting(32768, "Tokens of context kept in memory, over all answers.", low=256)
+    snapshots_dir: Path = _setting(  # noqa: RUF009
+        platformdirs.user_cache_path("segue") / "snapshots",
+        "Folder where what was computed of documents is kept, so that asking about one again is quick.",
+        shown="`snapshots` in the user's cache folder",
+    )
+    snapshots_bytes_max: int = _setting(
+        4 * 1024**3, "Room for that; some 20 KB a token with the default model. 0 keeps none.", low=0
+    )
     remembered_max: int = _setting(63, "Finished answers kept in the context memory for reuse.", low=1, high=120)
     prompt_piece_tokens: int = _setting(128, "Most prompt tokens read in one batch step.", low=32, high=2048)
     step_target_ms: int = _setting(

@@ -119,7 +119,7 @@ class Prompt:
     which this one resumes; None: none were.  `first_choice` is the number of the first choice in the
     noise.  `seam`: the prefix may end inside a token.  `constraint` bears on `ids[answer_at:]` and all that
     follows; the prefix is known to keep to it.  `logprobs` is `None` when not asked, else the
-    number of alternatives (0-5).
+    number of alternatives (0-5).  `lasting`: its beginning will be asked for again, also after a restart.
     """
 
     request_id: str
@@ -136,6 +136,7 @@ class Prompt:
     first_choice: int = 0
     seam: Seam | None = None
     constraint: Constraint | None = None
+    lasting: bool = False
 
 
 @frozen

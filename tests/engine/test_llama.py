@@ -265,6 +265,33 @@ async def test_a_request_under_two_dying_processes_fails_clearly(small_model: Pa
         await engine.close()
 
 
+async def test_a_document_is_not_read_again_after_a_restart(small_model: Path, tmp_path: Path) -> None:
+    spec = LlamaSpec(
+        "small", small_model, context_tokens=4096, kv_tokens=4096, snapshots=tmp_path, snapshots_bytes_max=10**9
+    )
+
+    async def asked(question: str, workspace: str = "default", lasting: bool = True) -> Heard:
+        engine = LlamaEngine(spec)
+        await engine.start()
+        try:
+            return await hear(
+                engine, await prompt(engine, STORY * 30 + question, 8, workspace=workspace, lasting=lasting)
+            )
+        finally:
+            await engine.close()
+
+    first = await asked("Her name was")
+    assert first.cached == 0
+    assert len(os.listdir(tmp_path)) == 1
+    again = await asked("Her name was")
+    assert again.cached > 600
+    assert again.ids == first.ids
+    second = await asked("One day a storm")
+    assert second.cached > 600
+    assert second.ids == (await asked("One day a storm", lasting=False)).ids
+    assert (await asked("Her name was", "other")).cached == 0
+
+
 async def test_a_file_that_is_no_model_fails_at_start(tmp_path: Path) -> None:
     path = tmp_path / "no.gguf"
     path.write_bytes(b"GGUF and then nothing")

@@ -46,6 +46,7 @@ class Answer:
             logprobs=-1 if prompt.logprobs is None else prompt.logprobs,
             deterministic=prompt.deterministic,
             grammar="" if prompt.constraint is None else prompt.constraint.grammar,
+            lasting=prompt.lasting,
         )
 
     def _rest(self, number: int) -> frames.Choice:

@@ -142,6 +142,14 @@ class Context:
         """Keep the first `count` tokens of a sequence; 0 forgets it."""
         self._lib.llama_memory_seq_rm(self._memory, sequence, count if count else -1, -1)
 
+    def save_head(self, sequence: int, count: int) -> memoryview:
+        """A copy of the cells of a sequence's first `count` tokens."""
+        self.share(sequence, self._scratch, count)
+        try:
+            return memoryview(self._ffi.buffer(self.save(self._scratch)))
+        finally:
+            self.cut(self._scratch, 0)
+
     def save(self, sequence: int) -> Any:
         """A copy of a sequence's cells."""
         size = self._lib.llama_state_seq_get_size(self._handle, sequence)
@@ -152,7 +160,8 @@ class Context:
 
     def load(self, sequence: int, saved: Any) -> None:
         """What `save` gave, into an empty sequence.  Raises DecodeError."""
-        if self._lib.llama_state_seq_set_data(self._handle, saved, len(saved), sequence) == 0:
+        data = self._ffi.from_buffer("uint8_t[]", saved) if isinstance(saved, bytearray) else saved
+        if self._lib.llama_state_seq_set_data(self._handle, data, len(saved), sequence) == 0:
             raise DecodeError(1)
 
 

@@ -61,6 +61,7 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     logprobs: int
     deterministic: bool
     grammar: str = ""
+    lasting: bool = False
 
 
 class Cancel(msgspec.Struct, tag=True, array_like=True):

@@ -10,6 +10,8 @@ prompts that are still being read.  Laws:
   place, waits, and later goes on from its ids;
 - a prefix that may end inside a token is read to its end like any prompt; then its cover is searched,
   a few branches before each step, and the strand goes on from the element it draws;
+- a prompt that is to last has its cells in a snapshot when its answer is over, and back from there when
+  that saves more than it costs;
 - a `solitary` lane runs one strand at a time, in pieces of fixed size counted from its beginning,
   and remembers nothing, so that neither neighbours nor the past can change the last bits of its
   arithmetic, on any processor.
@@ -28,11 +30,15 @@ from segue.engine.llama.frames import Token
 from segue.engine.llama.guide import GuideError
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace, Plan
+from segue.engine.llama.snapshots import Snapshots
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
 from segue.engine.llama.voice import Voice
 from segue.engine.seam.cover import Cover
 from segue.engine.seam.lexicon import Lexicon
+
+SNAPSHOT_TOKENS_MIN = 512
+"""What a snapshot must spare, or have that no other has: with fewer, reading is as quick as the disk."""
 
 Row = tuple[int, int, int, bool]
 
@@ -50,9 +56,11 @@ class Lane:
         pace: Pace,
         failed: Callable[[Strand, str], None],
         solitary: bool = False,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._context, self._memory, self._lexicon = context, memory, lexicon
         self._slots, self._pace, self._failed, self._solitary = slots, pace, failed, solitary
+        self._snapshots = snapshots
         self._voice = Voice(vocabulary, context.cells)
         self.waiting: deque[Strand] = deque()
         self.running: list[Strand] = []
@@ -241,6 +249,8 @@ class Lane:
             return True
         ids = strand.array()
         _, remembered = self._memory.best(strand.workspace, ids)
+        if strand.lasting and not strand.sought and self._recalled(strand, remembered):
+            _, remembered = self._memory.best(strand.workspace, ids)
         for other in self.running:
             if other is strand or other.sequence is None or other.workspace != strand.workspace:
                 continue
@@ -264,6 +274,27 @@ class Lane:
         if strand.cached < 0:
             strand.cached = found
         return True
+
+    def _recalled(self, strand: Strand, remembered: int) -> bool:
+        """Remember the prompt's beginning from a snapshot that has much more of it."""
+        strand.sought = True
+        if self._snapshots is None:
+            return False
+        found, length = self._snapshots.best(strand.workspace, strand.array())
+        if found is None or length < remembered + SNAPSHOT_TOKENS_MIN:
+            return False
+        saved = self._snapshots.load(found)
+        return saved is not None and self._memory.recall(strand.workspace, found.ids, saved)
+
+    def _keep(self, strand: Strand) -> None:
+        """Take a snapshot of the strand's prompt, where much of it is in none."""
+        sequence = strand.sequence
+        if self._snapshots is None or sequence is None or not strand.lasting or self._snapshots.busy:
+            return
+        ids = sequence.tokens[: min(sequence.asked, sequence.held)]
+        _, kept = self._snapshots.best(strand.workspace, ids)
+        if len(ids) >= kept + SNAPSHOT_TOKENS_MIN:
+            self._snapshots.keep(strand.workspace, ids, self._context.save_head(sequence.number, len(ids)))
 
     def _fit(self, plan: Plan) -> Plan:
         """Make room in the cache for the plan, giving up places from the youngest on if need be."""
@@ -344,6 +375,7 @@ class Lane:
         self.running.remove(strand)
         if strand.sequence is not None:
             if remember and not self._solitary:
+                self._keep(strand)
                 self._memory.finish(strand.sequence)
             else:
                 self._memory.forget(strand.sequence)

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from segue.engine.llama.context import Context
+from segue.engine.llama.context import Context, DecodeError
 from segue.engine.llama.ends import Ends
 from segue.engine.llama.sequence import Sequence
 
@@ -114,6 +114,20 @@ class Memory:
             sequence.held = length
             self._references[sequence.cells] += 1
         return sequence, length
+
+    def recall(self, workspace: str, ids: npt.NDArray[np.int32], saved: bytearray) -> bool:
+        """Remember tokens whose cells were saved.  False: there is no room, or they cannot be had."""
+        if (not self._numbers and not self._forget_oldest()) or not self.reserve(len(ids)):
+            return False
+        recalled = self._new(workspace)
+        recalled.running, recalled.asked = False, len(ids)
+        try:
+            self.context.load(recalled.number, saved)
+        except DecodeError:
+            self.forget(recalled)
+            return False
+        self.extend(recalled, ids)
+        return True
 
     def _head(
         self, workspace: str, ids: npt.NDArray[np.int32], most: int | None, holder: Sequence | None

@@ -18,6 +18,7 @@ class LlamaSpec:
     `kv_tokens` is the size of the shared key-value cache; finished answers stay in it, up to
     `remembered` of them, until their room is needed.  `step_target_ms` is how long a step may
     take while others' answers run: a long prompt is read in pieces that fit it.
+    Cells of prompts that are to last are kept in the folder `snapshots`, up to `snapshots_bytes_max`.
     The deterministic lane runs one answer at a time; it is built at its first use, with a cache
     of its own of `context_tokens`.
     """
@@ -34,6 +35,8 @@ class LlamaSpec:
     slots: int = 16
     queue: int = 256
     kv_tokens: int = 32_768
+    snapshots: Path | None = None
+    snapshots_bytes_max: int = 0
     remembered: int = 63
     step_target_ms: int = 400
     prompt_piece_tokens: int = 128

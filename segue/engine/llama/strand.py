@@ -36,6 +36,10 @@ class Strand:
     """From here on `ids` were drawn one by one; -1: none yet when it came."""
     seam: Seam | None = None
     """The end of its prefix, as long as it is not known which tokens stand for it."""
+    lasting: bool = False
+    """Its prompt is worth a snapshot."""
+    sought: bool = False
+    """Snapshots have been looked through for it."""
     guide: Guide | None = None
     """Its constraint's place: behind `ids`, or where its seam's tail begins."""
     joined: Joined | None = None
@@ -137,6 +141,7 @@ def strands_of(message: Open, vocabulary: Vocabulary, guides: Guides | None = No
                 drawn_at=min(message.drawn_at, kept),
                 seam=seam,
                 guide=guide,
+                lasting=message.lasting,
                 prompt=prompt,
             )
         )

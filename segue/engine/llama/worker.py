@@ -20,9 +20,10 @@ from segue.engine.llama import frames
 from segue.engine.llama.context import Context, Model
 from segue.engine.llama.guide import GuideError, Guides
 from segue.engine.llama.lane import Lane
-from segue.engine.llama.library import LibraryError, open_library
+from segue.engine.llama.library import PINNED, LibraryError, open_library
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace
+from segue.engine.llama.snapshots import Snapshots
 from segue.engine.llama.spec import LlamaSpec, spec_from
 from segue.engine.llama.strand import Strand, strands_of
 from segue.engine.seam.lexicon import Lexicon
@@ -51,6 +52,7 @@ class Worker:
         self._guides = Guides(vocabulary)
         self._gone: dict[int, None] = {}
         self._batches_told = 0
+        self._snapshots = self._folder()
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
         self._alone: Lane | None = None
 
@@ -82,7 +84,16 @@ class Worker:
         context = Context(self._model, cells, slots + remembered, threads, rows)
         memory = Memory(context, slots + remembered, self._model.divisible)
         pace = Pace(spec.step_target_ms / 1000, context.rows_max)
-        return Lane(context, memory, self._model.vocabulary, self._lexicon, slots, pace, self._failed, solitary)
+        kept = None if solitary else self._snapshots
+        return Lane(context, memory, self._model.vocabulary, self._lexicon, slots, pace, self._failed, solitary, kept)
+
+    def _folder(self) -> Snapshots | None:
+        spec = self._spec
+        if spec.snapshots is None or not spec.snapshots_bytes_max or not self._model.divisible:
+            return None
+        file = spec.path.stat()
+        owner = f"{PINNED} {spec.path.name} {file.st_size} {file.st_mtime_ns}"
+        return Snapshots(spec.snapshots, owner, spec.snapshots_bytes_max)
 
     def _take(self) -> None:
         """Act on what has been said; wait when there is nothing to do."""
@@ -172,6 +183,8 @@ class Worker:
         while True:
             head = stream.read(4)
             if len(head) < 4:
+                if self._snapshots is not None:
+                    self._snapshots.close()
                 os._exit(0)
             message = frames.to_engine.decode(stream.read(frames.length(head)))
             match message:
