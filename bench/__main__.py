@@ -14,7 +14,7 @@ import time
 from bench.process import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"
-SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "forms", "calls", "continuation")
+SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "forms", "calls", "parsing", "retrieval", "continuation")
 
 
 def main() -> int:

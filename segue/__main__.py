@@ -15,11 +15,12 @@ import typer
 from segue import __version__
 from segue.catalogue.pull import PullFailed
 from segue.catalogue.table import CatalogueInvalid
-from segue.cli import complete, doctor, keys, models, serve
+from segue.cli import complete, doctor, files, keys, models, serve
 from segue.cli.terminal import FAILED, INTERRUPTED, MISUSED, Stop, say
 from segue.config_read import SettingsInvalid
 from segue.core.errors import EngineFailed, Fault
 from segue.policy.keys import KeysUnusable
+from segue.store.base import StoreUnusable
 
 app = typer.Typer(
     help="A self-hosted server for Alibaba Model Studio's text-generation API, with exact prefix continuation.",
@@ -32,6 +33,7 @@ app.command("complete")(complete.complete)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.commands, name="models")
 app.add_typer(keys.commands, name="key")
+app.add_typer(files.commands, name="file")
 
 
 def _version(asked: bool) -> None:
@@ -61,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except Stop as stop:
         say(f"error: {stop.message}")
         return stop.status
-    except (PullFailed, KeysUnusable) as error:
+    except (PullFailed, KeysUnusable, StoreUnusable) as error:
         say(f"error: {error}")
     except EngineFailed as fault:
         say(f"error: the engine failed: {fault.detail}")

@@ -9,11 +9,13 @@ are called.  Engines start in the background once the app is up: `/healthz` answ
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
 
@@ -28,18 +30,33 @@ from segue import metrics
 from segue.catalogue.read import Entry, Names, names_served, read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.config import Settings
+from segue.core.documents import Part
+from segue.core.errors import EngineFailed, EngineLost, TimedOut
 from segue.core.generation import ModelCard, Seam, Segment
 from segue.engine.base import Engine
 from segue.engine.house import House
+from segue.files.archive import Archive, Bounds
+from segue.files.counting import counted
+from segue.files.desk import Sizes
+from segue.files.indexing import IndexFailed, indexed
+from segue.files.work import Pace
 from segue.observe import Access, Observed
 from segue.pipeline import Job, Pipeline
 from segue.policy.auth import Auth, single
 from segue.policy.keys import KeyFile, KeyRecord
+from segue.policy.rules import DocumentLimits
 from segue.prompt import template
 from segue.prompt.answers import Answers
+from segue.prompt.reading import Limits as ReadingLimits
+from segue.prompt.reading import NoLibrary, Reader
+from segue.retrieval.asking import Asking
+from segue.store.base import Quota
+from segue.wire.dashscope import files as dashscope_files
 from segue.wire.dashscope import routes as dashscope
+from segue.wire.desk import UploadLimits
 from segue.wire.http import Door, Endpoint, Exchange, fallback, send_plain
 from segue.wire.limits import Limits
+from segue.wire.openai import files as openai_files
 from segue.wire.openai import routes as openai
 from segue.wire.openai.write import error as openai_error
 from segue.wire.parameters import StopLimits
@@ -48,6 +65,8 @@ from segue.wire.parameters import StopLimits
 _START_GRACE_S = 10.0
 _SCRIPTED_PLACES = 100_000
 _NAMES_REMEMBERED = 1024
+_ENGINE_LOOK_S = 1.0
+_INDEXER = "segue.retrieval.build"  # run as a program, in a process of its own
 
 
 def names_of(settings: Settings) -> Names:
@@ -82,24 +101,37 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     """
     names = names_of(settings)
     house = house_of(settings, names, engines)
-    observed = Observed(_pipeline(settings, house))
+    archive = _archive(settings, house) if settings.files.enabled else None
+    observed = Observed(_pipeline(settings, house, archive))
     door = _door(settings, house, names, observed)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if archive is not None:
+            await archive.open()
         house.open()
         try:
             yield
         finally:
+            if archive is not None:
+                await archive.close()
             await house.close()
 
+    filing = [] if archive is None else _filing(door, archive, settings)
     app = _App(
-        routes=[*_probes(house), _metrics(door, observed, house), *openai.routes(door), *dashscope.routes(door)],
+        routes=[
+            *_probes(house),
+            _metrics(door, observed, house),
+            *openai.routes(door),
+            *dashscope.routes(door),
+            *filing,
+        ],
         lifespan=lifespan,
     )
     app.router.default = fallback(door)
     app.router.redirect_slashes = False  # a redirected POST loses its body in many clients
     app.state.house = house
+    app.state.archive = archive
     bare = not settings.server.cors_origins and not settings.log.access
     app.direct = {
         route.path: route.app
@@ -115,15 +147,45 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
             allow_origins=settings.server.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["x-request-id", "x-segue-model", "x-segue-seam", "x-segue-ignored"],
+            expose_headers=["x-request-id", "x-segue-model", "x-segue-seam", "x-segue-documents", "x-segue-ignored"],
         )
     return app
 
 
-def _pipeline(settings: Settings, house: House) -> Pipeline:
+def _pipeline(settings: Settings, house: House, archive: Archive | None) -> Pipeline:
     how = settings.seam
     seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
-    return Pipeline(house.find, settings.engine.deterministic, seam, Answers(how.answers_max, how.answers_bytes_max))
+    answers = Answers(how.answers_max, how.answers_bytes_max)
+    about = settings.documents
+    limits = DocumentLimits(turns_alternate=about.profile == "2024", files_max=about.files_max)
+    return Pipeline(house.find, settings.engine.deterministic, seam, answers, _reader(settings, archive), limits)
+
+
+def _reader(settings: Settings, archive: Archive | None) -> Reader:
+    """What reads documents, for conversations about some."""
+    about = settings.documents
+
+    async def index(text: Path, parts: Sequence[Part], out: Path) -> None:
+        try:
+            await indexed(_INDEXER, text, parts, out, about.index_s)
+        except TimeoutError:
+            raise TimedOut from None
+        except IndexFailed as error:
+            raise EngineFailed(str(error)) from error
+
+    limits = ReadingLimits(
+        lenient=about.profile == "current",
+        message_tokens_max=about.message_tokens_max,
+        text_tokens_max=about.text_tokens_max,
+        total_tokens_max=about.total_tokens_max,
+        parse_wait_s=about.parse_wait_s,
+        whole_tokens_max=about.whole_tokens_max,
+        passages_tokens_max=about.passages_tokens_max,
+        notes_tokens_max=about.notes_tokens_max,
+        notes_at_a_time=about.notes_running_max,
+    )
+    library = NoLibrary() if archive is None else archive.library
+    return Reader(library, Asking(index, about.kept_bytes_max), limits)
 
 
 def _door(settings: Settings, house: House, names: Names, observed: Observed) -> Door[Job]:
@@ -144,8 +206,58 @@ def _door(settings: Settings, house: House, names: Names, observed: Observed) ->
         encode=encode,
         clock=time.time,
         new_id=_uuid4,
+        reads_documents=lru_cache(_NAMES_REMEMBERED)(names.reads_documents),
         limits=_limits(settings),
     )
+
+
+def _archive(settings: Settings, house: House) -> Archive:
+    """The files of callers, not yet opened."""
+    # Imported when wanted, as an engine is: what reads files is much code, and a server may have none.
+    from segue.files.parsing.parser import Parser
+
+    files = settings.files
+    parser = Parser()
+
+    async def index(text: Path, parts: Sequence[Part], out: Path) -> None:
+        await indexed(_INDEXER, text, parts, out, files.index_s)
+
+    async def count(path: Path) -> int:
+        await house.started()  # a file may have come, or have been left over, before there was anybody to count it
+
+        async def tokens(piece: str) -> int:
+            async with asyncio.timeout(files.index_s):
+                while True:
+                    try:
+                        return len(await house.find(settings.models.default).encode([Segment(piece)]))
+                    except EngineLost:  # it is being started again, which is not the file's fault
+                        await asyncio.sleep(_ENGINE_LOOK_S)
+
+        return await counted(path, tokens)
+
+    places = files.reading_max or max(1, (os.cpu_count() or 1) - 1)
+    bounds = Bounds(
+        quota=Quota(files.files_max, files.bytes_max),
+        sizes=Sizes(files.document_bytes_max, files.image_bytes_max, files.batch_bytes_max),
+        pace=Pace(
+            at_a_time=places,
+            long_max=places,
+            tries_max=files.tries_max,
+            lease_s=files.lease_s,
+        ),
+        uploads_per_s=files.uploads_per_s,
+        calls_per_s=files.calls_per_s,
+        removed_kept_s=files.removed_kept_s,
+    )
+    return Archive(files.dir, bounds, parser.parse, count, index, time.time)
+
+
+def _filing(door: Door[Job], archive: Archive, settings: Settings) -> list[BaseRoute]:
+    limits = UploadLimits(silence_s=settings.server.body_wait_s, whole_s=settings.files.upload_wait_s)
+    return [
+        *openai_files.routes(door, archive.desk, limits),
+        *dashscope_files.routes(door, archive.desk, limits),
+    ]
 
 
 def _uuid4() -> str:

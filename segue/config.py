@@ -149,6 +149,72 @@ class Seam:
 
 
 @dataclass(frozen=True, slots=True)
+class Documents:
+    """What is read of documents, for the names of models that read some."""
+
+    profile: str = _setting(
+        "2024",
+        "Whose rules a conversation keeps: those of the service's first page on the subject, or its current ones.",
+        choices=("2024", "current"),
+    )
+    files_max: int = _setting(99, "Most files that one conversation may be about.", low=1, high=1000)
+    message_tokens_max: int = _setting(9000, "Longest message of its own, where the profile limits it.", low=1)
+    text_tokens_max: int = _setting(
+        1_000_000, "Longest sum of the texts that are sent as documents; longer ones are to be uploaded.", low=1
+    )
+    total_tokens_max: int = _setting(10_000_000, "Longest sum of messages and documents.", low=1)
+    parse_wait_s: float = _setting(20.0, "How long a question waits for its files to be parsed.", low=0.0)
+    whole_tokens_max: int = _setting(
+        0, "Longest sum of documents that the model is given whole; 0 is whatever fits its context.", low=0
+    )
+    passages_tokens_max: int = _setting(
+        1024, "Most tokens of passages that it is given of documents that are longer.", low=64
+    )
+    notes_tokens_max: int = _setting(
+        0,
+        "Longest sum of documents that the model takes notes of, piece by piece, when a question is about all of it "
+        "and they do not fit its context; it reads every token before it answers. 0: an extract stands for them.",
+        low=0,
+    )
+    notes_running_max: int = _setting(4, "Pieces it takes notes of at a time.", low=1, high=128)
+    index_s: float = _setting(60.0, "Longest time for making a text that was sent searchable.", low=1)
+    kept_bytes_max: int = _setting(
+        256 * 1024**2, "Room on disk for such texts and their indexes, so that the next question finds them.", low=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What callers upload."""
+
+    enabled: bool = _setting(True, "Serve the Files API.")
+    dir: Path = _setting(  # noqa: RUF009
+        platformdirs.user_data_path("segue") / "files",
+        "Folder of the uploaded files and of what is made of them.",
+        shown="`files` in the user's data folder",
+    )
+    document_bytes_max: int = _setting(150 * 1024**2, "Largest document.", low=1)
+    image_bytes_max: int = _setting(20 * 1024**2, "Largest image.", low=1)
+    batch_bytes_max: int = _setting(500 * 1024**2, "Largest file for batch calls.", low=1)
+    files_max: int = _setting(10_000, "Most files that a workspace may keep.", low=1)
+    bytes_max: int = _setting(100 * 1024**3, "Most bytes that they may have together.", low=1)
+    uploads_per_s: int = _setting(3, "Most uploads of a workspace in any second; 0 is any number.", low=0)
+    calls_per_s: int = _setting(10, "Most other calls of its, likewise.", low=0)
+    upload_wait_s: float = _setting(3600.0, "Longest time for one upload.", low=1)
+    reading_max: int = _setting(
+        0,
+        "Most files that are read at a time, and beside them as many that take long; 0 is one less than there are "
+        "processor cores.",
+        low=0,
+        high=1024,
+    )
+    tries_max: int = _setting(3, "How often the reading of a file is begun before it is given up.", low=1, high=100)
+    lease_s: float = _setting(30.0, "A reading that nobody was heard of for this long is begun again.", low=1)
+    index_s: float = _setting(1800.0, "Longest time for making a document searchable.", low=1)
+    removed_kept_s: float = _setting(7 * 86400.0, "How long the id of a deleted file is remembered.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written down.  Never a prompt, an answer or a key."""
 
@@ -166,6 +232,8 @@ class Settings:
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
     seam: Seam = field(default_factory=Seam)
+    documents: Documents = field(default_factory=Documents)
+    files: Files = field(default_factory=Files)
     log: Log = field(default_factory=Log)
 
 

@@ -39,6 +39,8 @@ FIELDS = (
     "cached_tokens",  # of the prompt, those that had not to be read again
     "output_tokens",
     "seam",  # how a prefix was joined
+    "documents",  # what was read of them: whole, retrieval or digest
+    "passages",  # how many runs of them the model was given
     "first_ms",  # until the first text
     "total_ms",
     "method",
@@ -105,7 +107,7 @@ class Observed:
         """The pipeline's events, unchanged."""
         begun, first = self._clock(), None
         outcome, output = "left", 0
-        started = Started(len(job.prompt.ids), 0)
+        started = Started(job.prompt_tokens, 0)
         try:
             async with aclosing(self._stages.answer(job)) as events:
                 async for event in events:
@@ -133,6 +135,8 @@ class Observed:
             }
             if started.seam is not None:
                 fields["seam"] = started.seam.mode
+            if job.reading is not None:
+                fields["documents"], fields["passages"] = job.reading.tier, len(job.reading.citations)
             if first is not None:
                 fields["first_ms"] = round((first - begun) * 1000)
             _note("answered", fields)

@@ -1,6 +1,7 @@
 """The whole story of a request on one screen.
 
-    Request -> rules -> template -> encode -> answers -> budget -> Prompt -> engine -> Chunk -> assembly -> Event
+    Request -> rules -> documents -> template -> encode -> answers -> budget -> Prompt -> engine -> Chunk -> assembly
+            -> Event
 
 `prepare` may raise a Fault, which becomes an HTTP status.  `answer` never raises: its last event
 is `Finished` or `Failed`.  Closing the iterator it returns is the cancellation, all the way down
@@ -16,9 +17,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from segue.core.errors import EngineFailed, Fault, Internal
+from segue.core.errors import EngineFailed, Fault, Internal, PromptTooLong
 from segue.core.events import Event, Failed, Finished, Started
-from segue.core.generation import Chunk, Constraint, ModelCard, Opened, Prompt, Seam, SeamFound
+from segue.core.generation import (
+    Chunk,
+    Constraint,
+    ModelCard,
+    Opened,
+    Prompt,
+    Reading,
+    Seam,
+    SeamFound,
+    Segment,
+)
 from segue.core.request import Request, Stop
 from segue.engine.base import Engine
 from segue.engine.choice import Decision, decided
@@ -29,18 +40,20 @@ from segue.policy import rules
 from segue.prompt import budget, constraint, template, tools
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import opened
+from segue.prompt.reading import Model, Read, Reader
 
 log = logging.getLogger("segue")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request that may run: its engine, what the engine is given, where the answer stops, who takes it
-    down, what stands before it, how the two are joined where the engine does not say, who reads it for
-    calls of functions, and what decides whether it begins with one."""
+    """A request that may run: its engine, what the engine is given, how long that counts, where the answer stops,
+    who takes it down, what stands before it, how the two are joined where the engine does not say, who reads it
+    for calls of functions, what decides whether it begins with one, and what was read of documents for it."""
 
     engine: Engine
     prompt: Prompt
+    prompt_tokens: int
     stop: Stop
     served: str
     recorder: Recorder
@@ -48,14 +61,16 @@ class Job:
     seam: SeamFound | None = None
     calling: Calling | None = None
     decision: Decision | None = None
+    reading: Reading | None = None
 
 
 class Pipeline:
     """Binds the stages.
 
     `find` gives the engine that answers to a model name, or raises ModelUnknown; `seam` is how the end of a
-    prefix is searched, None for not at all; `answers` remembers what was said; `now` is the clock that
-    templates which print a date are shown.
+    prefix is searched, None for not at all; `answers` remembers what was said; `reader` reads the documents of
+    those conversations that may have some, `limits` are what these may be; `now` is the clock that templates
+    which print a date are shown.
     """
 
     def __init__(
@@ -64,12 +79,16 @@ class Pipeline:
         deterministic: bool = False,
         seam: Seam | None = None,
         answers: Answers | None = None,
+        reader: Reader | None = None,
+        limits: rules.DocumentLimits | None = None,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._find = find
         self._deterministic = deterministic
         self._seam = seam
         self._answers = answers or Answers(0, 0)
+        self._reader = reader
+        self._limits = limits or rules.DocumentLimits()
         self._now = now
         self._cards: dict[str, tuple[ModelCard, ModelCard]] = {}
 
@@ -77,23 +96,23 @@ class Pipeline:
         """Everything that can refuse a request happens here.  Raises Fault."""
         engine = self._find(request.model)
         card = self._card(engine)
-        rules.check(request, card)
-        turn = opened(template.render(card, request, self._now()), request.prefix)
-        budget.size(turn.header + turn.prefix, card)
-        header = await engine.encode(turn.header)
+        rules.check(request, card, self._limits)
+        read = await self._read(request, engine, card)
+        header = read.ids
         decoding = budget.decoding(request.sampling, card)
         wanted = await _wanted(request, card)
         written = (request.prefix or "").encode()
         prefix: Sequence[int] = ()
         resumed = None
-        plain = await self._plain(request, engine, card)
+        deciding = bool(request.offered) and request.tool_choice.mode == "auto" and {"score", "json"} <= card.abilities
+        plain = await self._plain(request, engine, card) if deciding else ()
         if written:
             for shown in (header, plain) if plain else (header,):
                 where = place(request.caller.workspace, card.name, shown, wanted)
                 if resumed := self._answers.find(where, written, decoding):
                     header = list(shown)
                     break
-            prefix = await engine.encode(turn.prefix) if resumed is None else resumed.ids.tolist()
+            prefix = await engine.encode(opened((), request.prefix).prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
             request_id=request.id,
             model=card.name,
@@ -109,21 +128,48 @@ class Pipeline:
             first_choice=0 if resumed is None else resumed.choice,
             seam=None if not written or resumed is not None or card.unambiguous else self._seam,
             constraint=wanted,
+            lasting=read.reading is not None and read.reading.tier == "whole",
         )
         recorder = Recorder(self._answers, prompt, written, resumed)
         calling = None
         if offered := request.offered:
             calling = Calling(request.id, offered, request.choices, request.prefix or "", kept=wanted is not None)
-        if not written:
-            decision = await _decision(request, plain) if plain else None
-            return Job(engine, prompt, request.stop, card.name, recorder, calling=calling, decision=decision)
-        before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
-        found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
-        return Job(engine, prompt, request.stop, card.name, recorder, before, found, calling)
+        before = found = decision = None
+        if written:
+            before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
+            found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
+        else:
+            decision = await _decision(request, plain) if deciding else None
+        counted, reading = read.tokens + len(prefix), read.reading
+        return Job(
+            engine, prompt, counted, request.stop, card.name, recorder, before, found, calling, decision, reading
+        )
+
+    async def _read(self, request: Request, engine: Engine, card: ModelCard) -> Read:
+        """The conversation in tokens, with what it is given of its documents.  Raises Fault."""
+
+        async def ids(shown: Request) -> list[int]:
+            turn = opened(template.render(card, shown, self._now()), shown.prefix)
+            budget.size(turn.header + turn.prefix, card)
+            return await engine.encode(turn.header)
+
+        if self._reader is None or request.documents is None:
+            assert not request.documents, "whoever lets names read documents gives the pipeline a reader"
+            header = await ids(request)
+            return Read(header, len(header))
+
+        async def count(text: str) -> int:
+            return len(await engine.encode([Segment(text)]))
+
+        async def say(shown: Request, tokens: int) -> str:
+            return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max))
+
+        budget.output_tokens(request.output_tokens_max, 0, card)  # told before anything is read
+        return await self._reader.read(request, Model(card, ids, count, say, not template.prints_system(card)))
 
     async def _plain(self, request: Request, engine: Engine, card: ModelCard) -> Sequence[int]:
-        """The prompt without functions, where it is the model's choice whether to call one; () elsewhere."""
-        if not request.offered or request.tool_choice.mode != "auto" or not {"score", "json"} <= card.abilities:
+        """The prompt without functions; () where there are documents, which are read with them."""
+        if request.documents:
             return ()
         return await engine.encode(opened(template.render(card, replace(request, tools=()), self._now()), None).header)
 
@@ -137,7 +183,7 @@ class Pipeline:
 
     async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
         """The events of one answer, in `events.ORDER`.  Never raises."""
-        prompt_tokens, cached = len(job.prompt.ids), 0
+        prompt_tokens, cached = job.prompt_tokens, 0
         assembly = Assembly(job.prompt.choices, job.stop, job.before)
         calling = job.calling
         prompt, asked = job.prompt, None
@@ -150,7 +196,8 @@ class Pipeline:
                 async for chunk in chunks:
                     if isinstance(chunk, Opened):
                         cached = chunk.cached_tokens if asked is None else asked.cached_tokens
-                        yield Started(prompt_tokens, cached, chunk.seam or job.seam)
+                        cached = min(cached, prompt_tokens)
+                        yield Started(prompt_tokens, cached, chunk.seam or job.seam, job.reading)
                         continue
                     job.recorder.saw(chunk)
                     pieces = await job.engine.pieces(chunk.ids) if assembly.needs_pieces(chunk) else ()
@@ -172,6 +219,20 @@ class Pipeline:
             yield Failed(Internal())
         finally:
             job.recorder.keep()
+
+
+async def _said(engine: Engine, request: Request, ids: list[int], tokens: int) -> str:
+    """What the model says to a conversation of ours, aside.  Raises PromptTooLong, and what the engine raises."""
+    card = engine.card
+    if len(ids) + tokens > card.context_tokens:
+        raise PromptTooLong(len(ids), limit=card.context_tokens - tokens)
+    how = budget.decoding(request.sampling, card)
+    prompt = Prompt(request.id, card.name, request.caller.workspace, ids, len(ids), how, tokens)
+    said = b""
+    async with aclosing(engine.generate(prompt)) as chunks:
+        async for chunk in chunks:
+            said += b"" if isinstance(chunk, Opened) else chunk.data
+    return said.decode("utf-8", "ignore").strip()
 
 
 async def _wanted(request: Request, card: ModelCard) -> Constraint | None:

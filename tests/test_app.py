@@ -140,7 +140,7 @@ async def test_web_pages_may_call_only_from_named_origins() -> None:
         answer = await client.post(CHAT, json=ASK, headers=headers)
         assert (
             answer.headers["access-control-expose-headers"]
-            == "x-request-id, x-segue-model, x-segue-seam, x-segue-ignored"
+            == "x-request-id, x-segue-model, x-segue-seam, x-segue-documents, x-segue-ignored"
         )
     async with running(build(settings())) as client:
         assert "access-control-allow-origin" not in (await client.options(CHAT, headers=headers)).headers

@@ -19,6 +19,7 @@ OTHERS = {
     "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
     "metrics": frozenset({"core", "engine", "observe"}),  # what the counters say
     "config_read": frozenset({"core", "config"}),  # fills the tree
+    "files": frozenset({"core", "store"}),  # keeps its rows and bytes there
 }
 
 
@@ -92,6 +93,9 @@ def test_core_needs_the_standard_library_only() -> None:
         ("app.py", "import segue.wire.http, segue.pipeline", False),
         ("config.py", "from segue.catalogue import table", True),
         ("policy/x.py", "from segue import __version__", False),
+        ("files/x.py", "from segue.store import base", False),
+        ("store/x.py", "from segue.files import desk", True),
+        ("wire/x.py", "from segue.store import base", True),
     ],
 )
 def test_the_law_bites(place: str, line: str, broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,15 +56,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class StandIns:
-    """Names the default model answers to: exact ones, family patterns, and what no pattern may take."""
+class NameSet:
+    """A set of model names: exact ones, family patterns, and what no pattern may take."""
 
     names: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     exceptions: tuple[str, ...] = ()
 
     def covers(self, name: str) -> bool:
-        """Whether the default model answers to `name`."""
+        """Whether `name` is one of them."""
         if name in self.names:
             return True
         # A pattern's star takes anything; what is no model name at all is not let near one.
@@ -75,10 +75,11 @@ class StandIns:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every known model by name, and the names it stands in for."""
+    """Every known model by name; the names that the default model answers to; the names that read documents."""
 
     entries: Mapping[str, Entry]
-    stand_ins: StandIns = field(default_factory=StandIns)
+    stand_ins: NameSet = field(default_factory=NameSet)
+    documents: NameSet = field(default_factory=NameSet)
 
     def entry(self, name: str) -> Entry:
         """The model of this very name.  Raises CatalogueInvalid, with the names there are."""
@@ -109,6 +110,10 @@ class Names:
         if self.catalogue.stand_ins.covers(name):
             return self.served[0]
         raise ModelUnknown(name)
+
+    def reads_documents(self, name: str) -> bool:
+        """Whether a model of this name reads documents."""
+        return self.catalogue.documents.covers(name)
 
     def listed(self) -> tuple[str, ...]:
         """What a client may be shown: served models, then every exact name; families have no list."""
@@ -146,15 +151,19 @@ def _laid_over(shipped: Mapping[str, object], own: Mapping[str, object]) -> dict
 def _catalogue(tree: Mapping[str, object], base: Path) -> Catalogue:
     problems: list[str] = []
     top = Table("catalogue", tree, problems)
-    names = top.table("stand_ins")
-    stand_ins = StandIns(names.texts("names"), names.texts("patterns"), names.texts("except"))
-    names.finish()
+    stand_ins, documents = _names(top.table("stand_ins")), _names(top.table("documents"))
     models = top.table("models")
     entries = {name: _entry(name, models.table(name), base) for name in models.names()}
     top.finish()
     if problems:
         raise CatalogueInvalid(problems)
-    return Catalogue(entries, stand_ins)
+    return Catalogue(entries, stand_ins, documents)
+
+
+def _names(table: Table) -> NameSet:
+    names = NameSet(table.texts("names"), table.texts("patterns"), table.texts("except"))
+    table.finish()
+    return names
 
 
 def _entry(name: str, table: Table, base: Path) -> Entry:

@@ -66,8 +66,10 @@ def serve(
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
-    """Listen until a signal ends it.  Raises EngineFailed when the engine never starts."""
+    """Listen until a signal ends it.  Raises EngineFailed when the engine never starts, and StoreUnusable."""
     app = build(settings)
+    if (archive := app.state.archive) is not None:
+        await archive.open()  # here, and not with the app, so that what is wrong with it ends the command
     server = uvicorn.Server(
         uvicorn.Config(
             app,

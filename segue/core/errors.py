@@ -14,7 +14,19 @@
         PrefixIllegal                 no answer of the wanted form begins with the prefix
         NotSupported                  a documented feature this model does not have
         PromptTooLong                 the prompt, prefix included, exceeds the context
+        RolesInvalid                  a conversation about documents is not put together as its model wants it
+        DocumentsMixed                files and texts as documents of one conversation
+        FilesTooMany                  more files than one conversation may be about
+        MessageTooLong                one message is longer than a model of documents takes it
+        TokensTooMany                 messages and documents together exceed the limit
         TooLarge                      body, header or message count beyond the limit
+        FileUnknown                   no such file, or another workspace's
+        FileGone                      it was deleted
+        FileProcessing                it is still being read
+        FileTroubled                  it could not be read
+        FileAbsent                    a call of the Files API names a file that is not there
+        PurposeWrong                  a file is for something that files are not kept for
+        QuotaFull                     as many files, or bytes of them, as may be kept
         MethodNotAllowed, PathUnknown
       Denied                        who asks may not
         KeyInvalid
@@ -22,6 +34,7 @@
         ModelUnknown
       Busy                          not now (429 / 503)
         QueueFull
+        RateExceeded                  more calls of the Files API in a second than there may be
       Broken                        our side (5xx)
         EngineLost                    the engine's process died under the request
         EngineFailed                  the engine could not go on
@@ -35,6 +48,8 @@ carries facts, never a status, a code or a sentence for the caller.
 from __future__ import annotations
 
 from typing import Literal
+
+from segue.core.documents import Trouble
 
 
 class Fault(Exception):
@@ -100,6 +115,7 @@ Ranged = Literal[
     "top_logprobs",
     "max_tokens",
     "thinking_budget",
+    "limit",
 ]
 
 
@@ -199,10 +215,102 @@ class PromptTooLong(Refused):
         self.limit = limit
 
 
-class TooLarge(Refused):
-    """More than `limit` of something: body bytes, header bytes, messages, tools, bytes of their schemas."""
+class RolesInvalid(Refused):
+    """Turns of a conversation with a model that reads documents that do not alternate, or end with nobody's."""
 
-    def __init__(self, what: Literal["body", "headers", "messages", "stop", "tools", "schemas"], limit: int) -> None:
+
+class DocumentsMixed(Refused):
+    """Some documents are uploaded files, others are texts."""
+
+
+class FilesTooMany(Refused):
+    """More than `limit` files."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class MessageTooLong(Refused):
+    """A message of its own has more tokens than `limit`; a document of that length is to be uploaded."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class TokensTooMany(Refused):
+    """The messages and the whole text of every document have more tokens than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class TooLarge(Refused):
+    """More than `limit` of something: body bytes, header bytes, messages, tools, bytes of their schemas, of a file."""
+
+    def __init__(
+        self, what: Literal["body", "headers", "messages", "stop", "tools", "schemas", "file"], limit: int
+    ) -> None:
+        super().__init__(what, limit)
+        self.what = what
+        self.limit = limit
+
+
+class FileUnknown(Refused):
+    """A message names a file that this workspace never had, or has forgotten that it had."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class FileGone(Refused):
+    """A message names a file that was deleted, before or under the request."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class FileProcessing(Refused):
+    """A message names a file that is still being read."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class FileTroubled(Refused):
+    """A message names a file that could not be read; for `parse` and `timeout` the fault is ours."""
+
+    def __init__(self, id: str, trouble: Trouble) -> None:
+        super().__init__(id, trouble)
+        self.id = id
+        self.trouble: Trouble = trouble
+
+
+class FileAbsent(Refused):
+    """A call of the Files API names a file that this workspace does not have."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class PurposeWrong(Refused):
+    """Files are not kept for this purpose."""
+
+    def __init__(self, purpose: str) -> None:
+        super().__init__(purpose)
+        self.purpose = purpose
+
+
+class QuotaFull(Refused):
+    """A workspace has as many `files`, or `bytes` of them, as it may; `limit` is how many."""
+
+    def __init__(self, what: Literal["files", "bytes"], limit: int) -> None:
         super().__init__(what, limit)
         self.what = what
         self.limit = limit
@@ -246,6 +354,14 @@ class Busy(Fault):
 
 class QueueFull(Busy):
     """As many requests wait as may wait."""
+
+
+class RateExceeded(Busy):
+    """A workspace calls the Files API more often than it may; it may again after `wait_s`."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
 
 
 class Broken(Fault):

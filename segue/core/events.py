@@ -14,7 +14,7 @@ from typing import Literal
 
 from segue.core import frozen
 from segue.core.errors import Fault
-from segue.core.generation import SeamFound, TokenLogprob
+from segue.core.generation import Citation, Reading, SeamFound, TokenLogprob
 from segue.core.request import ToolCall
 
 EndReason = Literal["stop", "length", "tool_calls"]
@@ -23,11 +23,13 @@ EndReason = Literal["stop", "length", "tool_calls"]
 @frozen
 class Started:
     """The model has read the prompt.  Token counts include the caller's prefix; `seam` says how that was
-    joined to the answer, where there is one."""
+    joined to the answer, where there is one; `reading` what it was given of the documents, where there are any.
+    Their whole length is in `prompt_tokens`."""
 
     prompt_tokens: int
     cached_tokens: int
     seam: SeamFound | None = None
+    reading: Reading | None = None
 
 
 @frozen
@@ -128,6 +130,7 @@ class Answer:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    citations: tuple[Citation, ...] = ()
 
 
 def fold(events: Iterable[Event], choices: int) -> Answer:
@@ -152,6 +155,7 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 answer.choices[event.choice].reason = event.reason
             case Started():
                 answer.prompt_tokens, answer.cached_tokens = event.prompt_tokens, event.cached_tokens
+                answer.citations = event.reading.citations if event.reading is not None else ()
             case Finished():
                 answer.output_tokens = event.output_tokens
             case Failed():

@@ -96,6 +96,38 @@ class SeamFound:
     nodes: int = 0
 
 
+Tier = Literal["whole", "retrieval", "digest", "notes"]
+"""What the model was given of the documents: `whole`, all of them; `retrieval`, the passages that fit the question
+best; for a question about all of it `digest`, an extract of each, or `notes`, those it took of all pieces."""
+
+
+@frozen
+class Citation:
+    """What the model was given of one document, in one run: bytes `start` to `end` of its text.
+
+    `file` is the uploaded file's id, None for a text that was sent; `label` is the part (`p. 12`), "" where there is
+    none; `text` is the run itself, or the note on it, "" for a whole document.
+    """
+
+    file: str | None
+    name: str
+    label: str
+    start: int
+    end: int
+    text: str = ""
+
+
+@frozen
+class Reading:
+    """What was read for an answer.  `files` is the number of documents, uploaded or sent; `tokens` is their whole
+    length, whatever was read of them; `citations` are in the order in which the model was given them."""
+
+    tier: Tier
+    files: int
+    tokens: int
+    citations: tuple[Citation, ...] = ()
+
+
 LEXER_FUEL = 500_000
 """What compiling a constraint may cost, in llguidance's measure: about ten for each character of a string with a
 bound.  It bounds forced text, too, at some tenths of a second."""

@@ -107,11 +107,22 @@ class Sampling:
 
 
 @frozen
+class Source:
+    """A document that a conversation is about: an uploaded file, by its `id`, or a text that was sent with it
+    (`id` is None).  Whether there is such a file, nobody knows yet."""
+
+    id: str | None = None
+    text: str = ""
+
+
+@frozen
 class Request:
     """One request for an answer.
 
     `prefix` is the beginning of the answer, given by the caller word for word (Partial Mode);
-    `None` when there is none.  `ignored` lists the fields that were read past, by wire name.
+    `None` when there is none.  `documents` are those of the conversation, in the order of their first mention, and
+    then none of `messages` names one; `None` where the model that was asked for reads no documents.  `citations`:
+    the caller wants to know what was read of them.  `ignored` lists the fields that were read past, by wire name.
     """
 
     id: str
@@ -132,6 +143,8 @@ class Request:
     thinking: bool | None = None
     thinking_budget: int | None = None
     deterministic: bool | None = None
+    documents: tuple[Source, ...] | None = None
+    citations: bool = False
     ignored: tuple[str, ...] = ()
 
     @property

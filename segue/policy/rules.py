@@ -1,8 +1,9 @@
-"""Do the fields of a request agree, with each other and with the model?  A table, read from the top.
+"""Do the fields of a request agree, with each other and with the model?  Two tables, read from the top.
 
-Laws: the first broken rule is the answer; a rule is pure and sees the request and the card only;
+Laws: the first broken rule is the answer; a rule is pure and sees the request and the card only, one
+about documents the request and their limits;
 what is not forbidden here is allowed.  Types, ranges and shapes were the reader's business, room in
-the context is `prompt/budget`'s, words are the writer's.
+the context is `prompt/budget`'s, the length of documents `prompt/reading`'s, words are the writer's.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from segue.core.errors import (
+    DocumentsMixed,
     Fault,
+    FilesTooMany,
     FormatInvalid,
     LastRoleInvalid,
     MessagesInvalid,
     NotSupported,
     PartialWithThinking,
+    RolesInvalid,
 )
 from segue.core.generation import ModelCard
 from segue.core.request import Kind, Request
@@ -81,6 +85,51 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """What a conversation with a model that reads documents may be.  `turns_alternate`: user and assistant take
+    turns, and nobody else speaks; `files_max`: how many files it may be about."""
+
+    turns_alternate: bool = True
+    files_max: int = 99
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRule:
+    """A request to a model that reads documents; it is refused with `fault` when it `breaks` the rule."""
+
+    name: str
+    breaks: Callable[[Request, DocumentLimits], bool]
+    fault: Callable[[DocumentLimits], Fault]
+
+
+DOCUMENT_RULES: tuple[DocumentRule, ...] = (
+    DocumentRule(
+        "user and assistant take turns",
+        lambda request, limits: limits.turns_alternate and not _alternate(request),
+        lambda limits: RolesInvalid(),
+    ),
+    DocumentRule(
+        "documents are files or texts, not both",
+        lambda request, limits: len({each.id is None for each in request.documents or ()}) > 1,
+        lambda limits: DocumentsMixed(),
+    ),
+    DocumentRule(
+        "so many files and no more",
+        lambda request, limits: sum(each.id is not None for each in request.documents or ()) > limits.files_max,
+        lambda limits: FilesTooMany(limits.files_max),
+    ),
+)
+
+
+def _alternate(request: Request) -> bool:
+    """Whether the turns, system messages aside, are a user's and an assistant's by turns, a user's first and last."""
+    roles = [message.role for message in request.messages if message.role != "system"]
+    return len(roles) % 2 == 1 and all(
+        role == ("assistant" if place % 2 else "user") for place, role in enumerate(roles)
+    )
+
+
 def _no_form(kind: Kind, card: ModelCard) -> Fault:
     assert kind != "text"
     return NotSupported(kind, card.name)
@@ -95,8 +144,13 @@ def _names_json(request: Request) -> bool:
     return any("json" in each.content.lower() for each in request.messages if each.role in ("system", "user"))
 
 
-def check(request: Request, card: ModelCard) -> None:
+def check(request: Request, card: ModelCard, limits: DocumentLimits = DocumentLimits()) -> None:
     """Raise the Fault of the first broken rule."""
     for rule in RULES:
         if rule.breaks(request, card):
             raise rule.fault(request, card)
+    if request.documents is None:
+        return
+    for about in DOCUMENT_RULES:
+        if about.breaks(request, limits):
+            raise about.fault(limits)

@@ -161,6 +161,17 @@ def able(card: ModelCard) -> ModelCard:
     return shown if _SOME_TOOL.name in text else replace(card, abilities=card.abilities - {"tools"})
 
 
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def prints_system(card: ModelCard) -> bool:
+    """Whether the card's template prints what a system message says; some leave it out."""
+    messages = Message("system", _SOME_TOOL.name), Message("user", "?")
+    request = Request(id="", caller=Caller("", ""), model=card.name, messages=messages)
+    try:
+        return any(_SOME_TOOL.name in segment.text for segment in render(card, request, _SOME_DAY))
+    except MessagesInvalid:
+        return False
+
+
 def render(card: ModelCard, request: Request, now: datetime | None = None, opened: bool = True) -> list[Segment]:
     """The conversation, with the assistant turn opened unless told otherwise.
 

@@ -22,7 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from segue.core import frozen
 from segue.core.errors import Fault, Internal, MethodNotAllowed, PathUnknown, TooLarge
 from segue.core.events import Event, Failed
-from segue.core.generation import ModelCard
+from segue.core.generation import ModelCard, Reading
 from segue.core.request import Caller, Request
 from segue.wire.body import ClientGone, Receive, Send, body, json_object
 from segue.wire.dashscope import write as dashscope
@@ -39,11 +39,17 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Served(Protocol):
-    """What `Door.prepare` makes of a request: at least the real name of the model that will answer."""
+    """What `Door.prepare` makes of a request: at least the real name of the model that will answer, and what it
+    is given of the documents."""
 
     @property
     def served(self) -> str:
         """The model's real name."""
+        ...
+
+    @property
+    def reading(self) -> Reading | None:
+        """What was read of the documents, where there are any."""
         ...
 
 
@@ -58,8 +64,8 @@ class Door(Generic[S]):
     and closing it is the cancellation.  `authenticate` takes the bearer token and the workspace
     header and raises KeyInvalid.  `names` lists every name a model answers to; `card_of` raises
     ModelUnknown.  `encode` gives token ids and bytes of raw text for a model name, and raises
-    ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.  `patience` belongs to
-    the one event loop that the door is served by.
+    ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.  `reads_documents` is whether a
+    model of this name reads some.  `patience` belongs to the one event loop that the door is served by.
     """
 
     prepare: Callable[[Request], Awaitable[S]]
@@ -70,6 +76,7 @@ class Door(Generic[S]):
     encode: Callable[[str, str], Awaitable[tuple[Sequence[int], Sequence[bytes]]]]
     clock: Callable[[], float]
     new_id: Callable[[], str]
+    reads_documents: Callable[[str], bool] = lambda name: False
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
 
@@ -202,7 +209,7 @@ async def respond(door: Door[S], exchange: Exchange, request: Request, writer: W
     with presence(door.patience, exchange.receive) as client:
         job = await door.prepare(request)
         del request  # an answer may wait long; its conversation need not wait with it
-        extra = answer_headers(job.served, ignored)
+        extra = answer_headers(job.served, ignored, job.reading)
         if not stream:
             await send_whole(door.answer(job), writer, extra, exchange.id, exchange.send)
             return

@@ -18,9 +18,11 @@ from segue.core.errors import (
     LastRoleInvalid,
     MessagesInvalid,
     NotSupported,
+    RolesInvalid,
     TooLarge,
 )
-from segue.core.request import Message, Role, ToolCall
+from segue.core.request import Message, Role, Source, ToolCall
+from segue.wire import sources
 from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
 
 # Both spellings of a turn that is not the model's and not the user's; the template has one role for them.
@@ -42,15 +44,17 @@ class Dialect:
 
 @frozen
 class Conversation:
-    """The finished turns, and the open one.  `asked` is whether any message had the partial flag."""
+    """The finished turns, and the open one.  `asked` is whether any message had the partial flag; `documents`
+    as in `core.request.Request`."""
 
     messages: tuple[Message, ...]
     prefix: str | None
     asked: bool
+    documents: tuple[Source, ...] | None = None
 
 
-def read(value: object, dialect: Dialect, messages_max: int, ignored: Ignored) -> Conversation:
-    """Read the list.  Raises Refused."""
+def read(value: object, dialect: Dialect, messages_max: int, ignored: Ignored, documents: bool = False) -> Conversation:
+    """Read the list; `documents`: system messages may be some.  Raises Refused."""
     path = dialect.path + "messages"
     entries = _entries(value, dialect, messages_max, ignored)
     partials = [entry.boolean("partial") or False for entry in entries]
@@ -66,10 +70,13 @@ def read(value: object, dialect: Dialect, messages_max: int, ignored: Ignored) -
             raise FieldWrong(f"{path}.{last}.partial", "boolean", "choice", "tool_calls")
         prefix = messages.pop().content
     elif messages[last].role not in ("user", "tool"):
-        raise LastRoleInvalid
+        raise RolesInvalid if documents else LastRoleInvalid
     if not any(message.role == "user" for message in messages):
-        raise MessagesInvalid("no_user")
-    return Conversation(tuple(messages), prefix, any(partials))
+        raise RolesInvalid if documents else MessagesInvalid("no_user")
+    if not documents:
+        return Conversation(tuple(messages), prefix, any(partials))
+    turns, found = sources.divided(messages)
+    return Conversation(tuple(turns), prefix, any(partials), found)
 
 
 def contents(value: object, dialect: Dialect, messages_max: int) -> list[str]:

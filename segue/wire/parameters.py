@@ -34,6 +34,8 @@ CHOICES_MAX = 4
 TOP_LOGPROBS_MAX = 5
 TOOLS_MAX = 128
 SCHEMA_NAME_CHARS_MAX = 64
+CITATIONS = "segue_citations"
+"""Asks for them, and has them in the answer."""
 _SAMPLING = frozenset(wish.name for wish in dataclasses.fields(Sampling))  # they are called what the wire calls them
 
 
@@ -62,6 +64,7 @@ class Parameters:
     thinking: bool | None
     thinking_budget: int | None
     deterministic: bool | None
+    citations: bool
 
 
 def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameters:
@@ -90,6 +93,7 @@ def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameter
         thinking=fields.boolean("enable_thinking"),
         thinking_budget=_ranged(fields, "thinking_budget", 1, TOKEN_ID_MAX),
         deterministic=fields.boolean("deterministic"),
+        citations=fields.boolean(CITATIONS) or False,
     )
 
 
@@ -303,5 +307,7 @@ def request(
         thinking=given.thinking,
         thinking_budget=given.thinking_budget,
         deterministic=given.deterministic,
+        documents=talk.documents,
+        citations=given.citations,
         ignored=ignored,
     )

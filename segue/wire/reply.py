@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from segue.core import frozen
-from segue.core.generation import SeamFound
+from segue.core.generation import Reading, SeamFound
 from segue.wire.body import Send
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -41,17 +41,28 @@ async def send_reply(reply: Reply, request_id: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def answer_headers(served: str, ignored: Sequence[str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Which model really answered, and which fields were read past; nothing a header cannot hold."""
-    if not ignored:
+def answer_headers(
+    served: str, ignored: Sequence[str], reading: Reading | None = None
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Which model really answered, what it was given of the documents, and which fields were read past; nothing a
+    header cannot hold."""
+    if not ignored and reading is None:
         return (_model_header(served),)
     headers = [_model_header(served)]
+    if reading is not None:
+        headers.append(_documents_header(reading))
     listed = ",".join([name for name in ignored if _HEADER_SAFE.fullmatch(name)][:IGNORED_NAMES_MAX])
     if len(listed) > IGNORED_BYTES_MAX:
         listed = listed[: listed.rindex(",", 0, IGNORED_BYTES_MAX + 1)]
     if listed:
         headers.append((b"x-segue-ignored", listed.encode("ascii")))
     return tuple(headers)
+
+
+def _documents_header(reading: Reading) -> tuple[bytes, bytes]:
+    """How much of the documents the model was given: the tier, and how many passages."""
+    passages = "" if reading.tier == "whole" else f"; passages={len(reading.citations)}"
+    return b"x-segue-documents", f"{reading.tier}; files={reading.files}{passages}".encode("ascii")
 
 
 def seam_header(seam: SeamFound) -> tuple[bytes, bytes]:

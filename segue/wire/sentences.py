@@ -9,9 +9,26 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from segue.core.errors import FieldWrong, MessagesInvalid, OutOfRange, PrefixIllegal
+from segue.core.documents import Trouble
+from segue.core.errors import (
+    DocumentsMixed,
+    FieldWrong,
+    FileGone,
+    FileProcessing,
+    FilesTooMany,
+    FileTroubled,
+    FileUnknown,
+    MessagesInvalid,
+    MessageTooLong,
+    OutOfRange,
+    PrefixIllegal,
+    RolesInvalid,
+    TokensTooMany,
+)
 
 QUOTED_CHARS_MAX = 200
+PAGES_MAX = 15_000
+"""As the service says it."""
 
 ROLE = (
     'Role must be in ["user", "assistant", "system", "function", "plugin", "tool"] '
@@ -122,6 +139,8 @@ def outside(fault: OutOfRange) -> str:
             return f"Range of max_tokens should be [1, {fault.high}]"
         case "thinking_budget":
             return f"The thinking_budget parameter must be a positive integer and not greater than {fault.high}"
+        case "limit":
+            return f"Range of limit should be [1, {fault.high}]"
         case _:
             assert_never(fault.field)
 
@@ -157,6 +176,52 @@ def prefix_illegal(fault: PrefixIllegal) -> str:
     """A prefix that no answer of the wanted form begins with.  Bytes that are no text are shown as `\\x80`."""
     expected = " or ".join(repr(byte.decode("ascii", "backslashreplace")) for byte in fault.expected)
     return f"Partial content does not fit response_format or tools at byte {fault.at}: expected {expected or 'the end'}"
+
+
+def no_reading(fault: RolesInvalid | DocumentsMixed | FilesTooMany | MessageTooLong | TokensTooMany) -> str:
+    """A conversation about documents that cannot be one."""
+    match fault:
+        case RolesInvalid():
+            return "Role specification invalid, please refer to API documentation for usage."
+        case DocumentsMixed():
+            return (
+                "Multiple types of file system prompt detected, please do not mix file-id and text content in one "
+                "request."
+            )
+        case FilesTooMany():
+            return "Too many files provided."
+        case MessageTooLong():
+            return "Single round file-content exceeds token limit, please use fileid to supply lengthy input."
+        case TokensTooMany():
+            return f"Total message token length exceed model limit ({fault.limit} tokens)."
+        case _:
+            assert_never(fault)
+
+
+def unread(fault: FileUnknown | FileGone | FileProcessing | FileTroubled) -> str:
+    """A file that a conversation is about, and that cannot be read."""
+    name = f"[id:{fault.id[:QUOTED_CHARS_MAX]}]"
+    match fault:
+        case FileUnknown():
+            return f"Invalid file {name}."
+        case FileGone():
+            return f"File {name} cannot be found."
+        case FileProcessing():
+            return "File parsing in progress, please try again later."
+        case FileTroubled():
+            return f"File {name} {_TROUBLES[fault.trouble]}."
+        case _:
+            assert_never(fault)
+
+
+_TROUBLES: dict[Trouble, str] = {
+    "blank": "content blank",
+    "pages": f"exceeds page limits ({PAGES_MAX} pages)",
+    "format": "format is not supported",
+    "size": "exceeds size limit",
+    "parse": "parsing error",
+    "timeout": "prasing timeout",  # the service's own spelling
+}
 
 
 def number(value: float | int) -> str:

@@ -14,15 +14,23 @@ from dataclasses import dataclass, replace
 from segue.core.errors import (
     AsyncDenied,
     BodyInvalid,
+    DocumentsMixed,
     EngineFailed,
     EngineLost,
     Fault,
     FieldMissing,
     FieldWrong,
+    FileAbsent,
+    FileGone,
+    FileProcessing,
+    FilesTooMany,
+    FileTroubled,
+    FileUnknown,
     FormatInvalid,
     KeyInvalid,
     LastRoleInvalid,
     MessagesInvalid,
+    MessageTooLong,
     MethodNotAllowed,
     ModelUnknown,
     NotSupported,
@@ -31,9 +39,14 @@ from segue.core.errors import (
     PathUnknown,
     PrefixIllegal,
     PromptTooLong,
+    PurposeWrong,
     QueueFull,
+    QuotaFull,
+    RateExceeded,
+    RolesInvalid,
     StopInvalid,
     TimedOut,
+    TokensTooMany,
     TooLarge,
 )
 from segue.wire import sentences
@@ -51,8 +64,8 @@ INTERNAL = "An internal error has occured, please try again later or contact ser
 class Wording:
     """An error as one protocol says it.
 
-    `code` and `type` are the protocol's own (`type` and `param` are the OpenAI-compatible one's
-    only); `prefixed` marks an error of the model's layer, whose message then begins with `PREFIX`.
+    `code` and `type` are the protocol's own (an empty code is none; `type` and `param` are the OpenAI-compatible
+    one's only); `prefixed` marks an error of the model's layer, whose message then begins with `PREFIX`.
     """
 
     status: int
@@ -89,6 +102,12 @@ def native(fault: Fault) -> Wording:
         case QueueFull():
             said = "Too many requests in route. Please try again later."
             return Wording(429, "Throttling", "", said, retry_after_s=1)
+        case RateExceeded():
+            said = "Requests rate limit exceeded, please try again later."
+            return Wording(429, "Throttling.RateQuota", "", said, retry_after_s=1)
+        case QuotaFull(what="files"):
+            said = f"Out of number, <{fault.limit}> of <{fault.limit}> files has been uploaded."
+            return _gateway("BadRequest.TooMany", said)
         case _:
             return _common(fault)
 
@@ -119,7 +138,9 @@ def compat(fault: Fault) -> Wording:
         case ModelUnknown():
             said = f"The model `{fault.model[:QUOTED_CHARS_MAX]}` does not exist or you do not have access to it."
             return Wording(404, "model_not_found", "invalid_request_error", said)
-        case QueueFull():
+        case PurposeWrong():  # without a code, as recorded
+            return _schema("'purpose' must be 'file-extract'", "purpose", "")
+        case QueueFull() | RateExceeded():
             said = "You exceeded your current requests list."
             return Wording(429, "limit_requests", "limit_requests", said, retry_after_s=1)
         case _:
@@ -164,6 +185,17 @@ def _common(fault: Fault) -> Wording:
             return _parameter(sentences.prefix_illegal(fault))
         case PromptTooLong():
             return _parameter(f"Range of input length should be [1, {fault.limit}]")
+        case FileUnknown() | FileGone() | FileProcessing() | FileTroubled():
+            return _file(fault)
+        case RolesInvalid() | DocumentsMixed() | FilesTooMany() | MessageTooLong() | TokensTooMany():
+            return _gateway("InvalidParameter", sentences.no_reading(fault))
+        case FileAbsent():
+            return _gateway("InvalidParameter", "File not found.")
+        case PurposeWrong():  # choice: natively no purpose was ever seen to be refused
+            return _gateway("InvalidParameter", "'purpose' must be 'file-extract'")
+        case QuotaFull():
+            number_or_capacity = "number" if fault.what == "files" else "capacity"
+            return _gateway("InvalidParameter", f"Upload file {number_or_capacity} exceed limit.")
         case TooLarge(what="stop"):
             return _parameter(f"Range of stop length should be [1, {fault.limit}]")  # choice
         case TooLarge(what="tools"):
@@ -194,6 +226,14 @@ def _parameter(message: str) -> Wording:
 
 def _gateway(code: str, message: str) -> Wording:
     return Wording(400, code, "", message)
+
+
+def _file(fault: FileUnknown | FileGone | FileProcessing | FileTroubled) -> Wording:
+    """A file that cannot be read for an answer: the caller's to mend, but for what went wrong in reading it."""
+    said = sentences.unread(fault)
+    if isinstance(fault, FileTroubled) and fault.trouble in ("parse", "timeout"):
+        return Wording(500, "InternalError", "", said)
+    return _gateway("InvalidParameter", said)
 
 
 def _schema(message: str, param: str, code: str = "invalid_value") -> Wording:

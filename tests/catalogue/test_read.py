@@ -23,7 +23,8 @@ DOCUMENTED = words("""
 qwen-max qwen-max-latest qwen-max-0125 qwen-max-0919
 qwen-plus qwen-plus-latest qwen-plus-0125 qwen-plus-0112 qwen-plus-1220 qwen-plus-1127 qwen-plus-1125 qwen-plus-0919
 qwen-turbo qwen-turbo-latest qwen-turbo-1101 qwen-turbo-0919
-qwen-flash qwen-long qwen-vl-max qwen-vl-plus qwen3-vl-plus qwen3-vl-flash qwen3-coder-plus qwen3-coder-flash
+qwen-flash qwen-long qwen-long-2025-01-25 qwen-vl-max qwen-vl-plus qwen3-vl-plus qwen3-vl-flash
+qwen3-coder-plus qwen3-coder-flash
 qwen3-max qwen3.7-plus qwen3.5-35b-a3b
 qwen-math-plus qwen-math-plus-latest qwen-math-plus-0919 qwen-math-turbo qwen-math-turbo-latest qwen-math-turbo-0919
 qwen2.5-math-72b-instruct qwen2.5-math-7b-instruct qwen2.5-math-1.5b-instruct
@@ -37,7 +38,7 @@ qwen3-coder-480b-a35b-instruct qwen3-coder-30b-a3b-instruct
 """)
 
 FAMILY = words("""
-qwen-plus-2025-12-01 qwen-max-2026-01-01 qwen-flash-2026-07-28 qwen-turbo-2025-04-28 qwen-long-2025-01-25
+qwen-plus-2025-12-01 qwen-max-2026-01-01 qwen-flash-2026-07-28 qwen-turbo-2025-04-28 qwen-long-2027-01-01
 qwen3-max-2026-01-23 qwen3-vl-plus-2025-12-19 qwen3.6-flash-2026-04-16 qwen3.7-max-preview qwen3.5-397b-a17b
 qwen2-72b-instruct qwen1.5-7b-chat qwen2.5-14b-instruct-1m qwen2.5-vl-72b-instruct qwen3-next-80b-a3b-instruct
 """)
@@ -50,9 +51,21 @@ qwen3-omni-flash qwen-vl-ocr my-qwen-plus text-embedding-v4
 """)
 
 
+READERS = words("qwen-long qwen-long-latest qwen-long-2025-01-25 qwen-long-2027-01-01")
+
+
 @pytest.fixture(scope="module")
 def names() -> Names:
     return names_served(read_catalogue(), DEFAULT)
+
+
+def test_which_names_read_documents(names: Names, tmp_path: Path) -> None:
+    assert all(names.reads_documents(name) and names.resolve(name) for name in READERS)
+    assert not any(names.reads_documents(name) for name in (*DOCUMENTED, *UNKNOWN, DEFAULT) if name not in READERS)
+    own = tmp_path / "own.toml"
+    own.write_text(f'[documents]\nnames = ["{DEFAULT}"]\nexcept = ["*-2027-*"]\n')
+    wider = names_served(read_catalogue(own), DEFAULT)
+    assert [name for name in (DEFAULT, *READERS) if wider.reads_documents(name)] == [DEFAULT, *READERS[:3]]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

@@ -105,6 +105,41 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ),
         ("prompt and prefix together leave no room in the context", errors.PromptTooLong(2, 32767)),
     ],
+    "Documents": [
+        (
+            "user and assistant do not take turns (profile `2024`), or the last message is nobody's to answer",
+            errors.RolesInvalid(),
+        ),
+        ("files and texts as documents of one conversation", errors.DocumentsMixed()),
+        ("more files than `documents.files_max`", errors.FilesTooMany(99)),
+        ("no such file, or another workspace's", errors.FileUnknown("…")),
+        ("the file was deleted", errors.FileGone("…")),
+        ("the file is still being parsed after `documents.parse_wait_s`", errors.FileProcessing("…")),
+        ("the file is of a kind that is not read", errors.FileTroubled("…", "format")),
+        ("it is too large", errors.FileTroubled("…", "size")),
+        ("it has too many pages", errors.FileTroubled("…", "pages")),
+        ("there is no text in it", errors.FileTroubled("…", "blank")),
+        ("its parser gave up", errors.FileTroubled("…", "parse")),
+        ("its parser took too long", errors.FileTroubled("…", "timeout")),
+        (
+            "a message is longer than `documents.message_tokens_max`, or all texts sent as documents than "
+            "`documents.text_tokens_max`",
+            errors.MessageTooLong(9000),
+        ),
+        ("messages and documents are longer than `documents.total_tokens_max`", errors.TokensTooMany(10_000_000)),
+    ],
+    "Files": [
+        ("no such file in this workspace, in a call of the Files API", errors.FileAbsent("…")),
+        ("`purpose` is absent, or neither `file-extract` nor `batch`", errors.PurposeWrong("…")),
+        ("the file is larger than its kind may be (`files.document_bytes_max`, ...)", TooLarge("file", 1)),
+        ("the workspace has `files.files_max` files", errors.QuotaFull("files", 10_000)),
+        ("the workspace's files would have more than `files.bytes_max` bytes", errors.QuotaFull("bytes", 1)),
+        ("`limit` of a list is out of range", OutOfRange("limit", 0, 2000)),
+        (
+            "more uploads in a second than `files.uploads_per_s`, or other calls than `files.calls_per_s`",
+            errors.RateExceeded(0.5),
+        ),
+    ],
     "Tools and forms of the answer": [
         (
             "tools, with a model whose template prints none; a demanded call, with one that is not kept to a form",

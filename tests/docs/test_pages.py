@@ -104,7 +104,7 @@ def test_commands_and_options_that_are_named_exist(
 
 
 def test_there_are_commands_to_check() -> None:
-    assert {command.split()[0] for command in commands()} == {"complete", "doctor", "key", "models", "serve"}
+    assert {command.split()[0] for command in commands()} == {"complete", "doctor", "file", "key", "models", "serve"}
 
 
 @pytest.mark.parametrize(("name", "code"), blocks("python"))

@@ -102,6 +102,7 @@ def _environment(outer: Mapping[str, str], model: Path, folder: Path) -> dict[st
         "PYTHONUNBUFFERED": "1",
         "SEGUE_API_KEY": KEY,
         "SEGUE_AUTH_KEYS_FILE": str(folder / "keys.json"),
+        "SEGUE_FILES_DIR": str(folder / "files"),
         "SEGUE_MODELS_DIR": str(model.parent),
     }
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from segue.core.errors import Fault, FormatInvalid, LastRoleInvalid, MessagesInvalid, NotSupported, PartialWithThinking
+from segue.core.errors import (
+    DocumentsMixed,
+    Fault,
+    FilesTooMany,
+    FormatInvalid,
+    LastRoleInvalid,
+    MessagesInvalid,
+    NotSupported,
+    PartialWithThinking,
+    RolesInvalid,
+)
 from segue.core.generation import Ability
-from segue.core.request import Format, Message, Request, Tool, ToolChoice
+from segue.core.request import Format, Message, Request, Source, Tool, ToolChoice
 from segue.policy import rules
 from tests.prompt.templates import LLAMA_TOKENS, card
 from tests.requests import request, said, user
@@ -149,3 +159,54 @@ def test_kept(sent: Request, abilities: frozenset[Ability]) -> None:
 
 def test_every_rule_has_a_case() -> None:
     assert {rule.name for rule in rules.RULES} == {name for name, *_ in BROKEN}
+
+
+SYSTEM = Message("system", "Be brief.")
+FILE, TEXT = Source("a"), Source(text="b")
+HUNDRED = tuple(Source(str(number)) for number in range(100))
+TURNS, MIXED, COUNT = [rule.name for rule in rules.DOCUMENT_RULES]
+
+# rule, a request to a model that reads documents, the fault
+UNREADABLE: list[tuple[str, Request, type[Fault]]] = [
+    (TURNS, request(user("a"), user("b"), documents=()), RolesInvalid),
+    (TURNS, request(SYSTEM, said("a"), user("b"), documents=()), RolesInvalid),
+    (TURNS, request(user("a"), said("b"), Message("tool", "c"), documents=(FILE,)), RolesInvalid),
+    (TURNS, request(user("a"), user("b"), documents=(FILE, TEXT)), RolesInvalid),
+    (TURNS, request(user("a"), said("b"), prefix="c", documents=()), RolesInvalid),
+    (MIXED, request(user("a"), documents=(FILE, TEXT)), DocumentsMixed),
+    (MIXED, request(user("a"), documents=(TEXT, *HUNDRED)), DocumentsMixed),
+    (COUNT, request(user("a"), documents=HUNDRED), FilesTooMany),
+]
+
+READABLE: list[Request] = [
+    request(SYSTEM, user("a"), documents=(FILE,)),
+    request(SYSTEM, user("a"), said("b"), user("c"), documents=HUNDRED[:99]),
+    request(user("a"), prefix="b", documents=()),
+    request(user("a"), documents=tuple(Source(text=str(number)) for number in range(200))),
+    request(user("a"), user("b")),
+]
+
+
+@pytest.mark.parametrize(("name", "sent", "fault"), UNREADABLE)
+def test_unreadable(name: str, sent: Request, fault: type[Fault]) -> None:
+    limits = rules.DocumentLimits()
+    assert next(rule.name for rule in rules.DOCUMENT_RULES if rule.breaks(sent, limits)) == name
+    with pytest.raises(fault):
+        rules.check(sent, card("m", "", LLAMA_TOKENS, abilities=EVERYTHING), limits)
+
+
+@pytest.mark.parametrize("sent", READABLE)
+def test_readable(sent: Request) -> None:
+    rules.check(sent, card("m", "", LLAMA_TOKENS, abilities=EVERYTHING))
+
+
+def test_turns_need_not_alternate_in_the_current_profile() -> None:
+    free = rules.DocumentLimits(turns_alternate=False, files_max=100)
+    made = card("m", "", LLAMA_TOKENS, abilities=EVERYTHING)
+    rules.check(request(user("a"), user("b"), documents=HUNDRED), made, free)
+    with pytest.raises(DocumentsMixed):
+        rules.check(request(user("a"), user("b"), documents=(FILE, TEXT)), made, free)
+
+
+def test_every_document_rule_has_a_case() -> None:
+    assert {rule.name for rule in rules.DOCUMENT_RULES} == {name for name, *_ in UNREADABLE}

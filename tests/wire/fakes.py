@@ -16,7 +16,7 @@ from starlette.routing import Router
 
 from segue.core.errors import Fault, KeyInvalid, ModelUnknown
 from segue.core.events import Ended, Event, Finished, Started, Text
-from segue.core.generation import ModelCard
+from segue.core.generation import ModelCard, Reading
 from segue.core.request import Caller, Request
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.http import Door, Limits, fallback
@@ -35,6 +35,7 @@ HELLO: tuple[Event, ...] = (Started(22, 3), Text(0, "He", 1), Text(0, "y", 1), E
 class Job:
     served: str
     request: Request
+    reading: Reading | None = None
 
 
 @dataclass
@@ -47,6 +48,7 @@ class House:
     gate: asyncio.Event | None = None
     gate_at: int = 0
     limits: Limits = field(default_factory=Limits)
+    reading: Reading | None = None
     requests: list[Request] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -54,7 +56,7 @@ class House:
         self.requests.append(request)
         if self.refusal is not None:
             raise self.refusal
-        return Job(CARD.name, request)
+        return Job(CARD.name, request, self.reading)
 
     async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
         try:
@@ -73,7 +75,7 @@ class House:
         return Caller("key-1", workspace or "default")
 
     def card_of(self, name: str) -> ModelCard:
-        if name not in ("qwen-plus", "qwen-real"):
+        if name not in ("qwen-plus", "qwen-real", "qwen-long"):
             raise ModelUnknown(name)
         return CARD
 
@@ -91,6 +93,7 @@ class House:
             encode=self.encode,
             clock=lambda: 1_764_500_000.9,
             new_id=lambda: ID,
+            reads_documents=lambda name: name == "qwen-long",
             limits=self.limits,
         )
         return Router([*openai.routes(door), *dashscope.routes(door)], default=fallback(door), redirect_slashes=False)

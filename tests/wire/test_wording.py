@@ -33,6 +33,17 @@ def algo(fault: Fault, sentence: str) -> Row:
     )
 
 
+def about(fault: Fault, sentence: str, status: int = 400) -> Row:
+    """A row of the layer that reads documents: the same bare sentence in both protocols."""
+    if status == 500:
+        return (fault, (500, "InternalError", sentence), (500, "internal_error", "internal_error", None, sentence))
+    return (
+        fault,
+        (400, "InvalidParameter", sentence),
+        (400, "invalid_parameter_error", "invalid_request_error", None, sentence),
+    )
+
+
 BODY = "Required body invalid, please check the request body format."
 REQ = "invalid_request_error"
 KEY = "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
@@ -228,6 +239,26 @@ ROWS: list[Row] = [
         ),
     ),
     algo(errors.PromptTooLong(9, 8), "Range of input length should be [1, 8]"),
+    about(errors.FileUnknown("xxx"), "Invalid file [id:xxx]."),
+    about(errors.FilesTooMany(99), "Too many files provided."),
+    about(errors.FileGone("xxx"), "File [id:xxx] cannot be found."),
+    about(errors.FileTroubled("xxx", "size"), "File [id:xxx] exceeds size limit."),
+    about(errors.FileTroubled("xxx", "pages"), "File [id:xxx] exceeds page limits (15000 pages)."),
+    about(
+        errors.DocumentsMixed(),
+        "Multiple types of file system prompt detected, please do not mix file-id and text content in one request.",
+    ),
+    about(errors.FileTroubled("xxx", "format"), "File [id:xxx] format is not supported."),
+    about(errors.FileTroubled("xxx", "blank"), "File [id:xxx] content blank."),
+    about(errors.TokensTooMany(10_000_000), "Total message token length exceed model limit (10000000 tokens)."),
+    about(
+        errors.MessageTooLong(9000),
+        "Single round file-content exceeds token limit, please use fileid to supply lengthy input.",
+    ),
+    about(errors.RolesInvalid(), "Role specification invalid, please refer to API documentation for usage."),
+    about(errors.FileProcessing("xxx"), "File parsing in progress, please try again later."),
+    about(errors.FileTroubled("xxx", "parse"), "File [id:xxx] parsing error.", 500),
+    about(errors.FileTroubled("xxx", "timeout"), "File [id:xxx] prasing timeout.", 500),
     (
         errors.TooLarge("body", 1),
         (400, "BadRequest.TooLarge", "Payload Too Large."),
@@ -282,6 +313,29 @@ ROWS: list[Row] = [
         (500, "InternalError", INTERNAL),
         (500, "internal_error", "internal_error", None, INTERNAL),
     ),
+    about(errors.FileAbsent("file-fe-1"), "File not found."),
+    (
+        errors.PurposeWrong("assistants"),
+        (400, "InvalidParameter", "'purpose' must be 'file-extract'"),
+        (400, "", REQ, "purpose", "'purpose' must be 'file-extract'"),
+    ),
+    (
+        errors.QuotaFull("files", 10),
+        (400, "BadRequest.TooMany", "Out of number, <10> of <10> files has been uploaded."),
+        (400, "invalid_parameter_error", REQ, None, "Upload file number exceed limit."),
+    ),
+    about(errors.QuotaFull("bytes", 10), "Upload file capacity exceed limit."),
+    (
+        errors.TooLarge("file", 10),
+        (400, "BadRequest.TooLarge", "Payload Too Large."),
+        (400, "BadRequest.TooLarge", "BadRequest.TooLarge", None, "Payload Too Large."),
+    ),
+    algo(errors.OutOfRange("limit", 0, 2000), "Range of limit should be [1, 2000]"),
+    (
+        errors.RateExceeded(0.5),
+        (429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."),
+        (429, "limit_requests", "limit_requests", None, "You exceeded your current requests list."),
+    ),
 ]
 
 
@@ -311,6 +365,7 @@ def test_no_detail_for_the_log_gets_out() -> None:
         errors.OutOfRange("seed", -(10**4000)),
         errors.FieldWrong("tools.0.type", "value", "choice", "x" * 10**6, ("function",)),
         errors.MessagesInvalid("template", value="x" * 10**6),
+        errors.FileUnknown("x" * 10**6),
     ],
 )
 def test_what_the_caller_sent_is_quoted_briefly(fault: Fault) -> None:

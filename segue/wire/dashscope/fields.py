@@ -52,6 +52,7 @@ FIELDS: Mapping[str, Field] = {
     "parameters.regex": Field("used", "an extension: the whole answer, prefix included, matches it"),
     "parameters.grammar": Field("used", "an extension: the same for a grammar in Lark's form"),
     "parameters.deterministic": Field("used", "an extension: the same bytes whatever else the server is doing"),
+    "parameters.segue_citations": Field("used", "an extension: what was read of the documents comes with the answer"),
     "parameters.enable_search": Field("refused", "true is refused, for no web search is served"),
     "parameters.search_options": Field("ignored", "shapes a search, and a search is refused"),
     "parameters.preserve_thinking": NOT_SERVED,

@@ -41,9 +41,16 @@ def model_name(values: Mapping[str, object]) -> str:
 
 
 def read(
-    values: Mapping[str, object], stream: bool, request_id: str, caller: Caller, limits: Limits, output_tokens_max: int
+    values: Mapping[str, object],
+    stream: bool,
+    request_id: str,
+    caller: Caller,
+    limits: Limits,
+    output_tokens_max: int,
+    documents: bool = False,
 ) -> tuple[Request, Form]:
-    """Read a decoded body; `stream` is what the headers say.  Raises Refused."""
+    """Read a decoded body; `stream` is what the headers say, `documents` whether the name that is asked for reads
+    some.  Raises Refused."""
     ignored = Ignored()
     top = Fields(values, "", True, ignored)
     model = model_name(values)
@@ -53,7 +60,7 @@ def read(
     chosen = top.inside("parameters") or Fields({}, "parameters.", True, ignored)
     given = parameters.read(chosen, output_tokens_max, limits.stops)
     form = _form(chosen, stream, given)
-    talk = _conversation(source, limits, ignored)
+    talk = _conversation(source, limits, ignored, documents)
     if talk.asked and given.thinking:
         raise PartialWithThinking
     top.note_unread(FIELDS)
@@ -77,19 +84,19 @@ def _form(chosen: Fields, stream: bool, given: parameters.Parameters) -> Form:
     return Form(stream, result_format == "message", incremental)
 
 
-def _conversation(source: Fields, limits: Limits, ignored: Ignored) -> messages.Conversation:
+def _conversation(source: Fields, limits: Limits, ignored: Ignored, documents: bool) -> messages.Conversation:
     prompt, listed = source.get("prompt"), source.get("messages")
     if prompt is not None and listed is not None:
         raise MessagesInvalid("prompt_and_messages")
     if listed is not None:
         if source.get("history") is not None:
             ignored.add("input.history")
-        return messages.read(listed, DIALECT, limits.messages_max, ignored)
+        return messages.read(listed, DIALECT, limits.messages_max, ignored, documents)
     if prompt is None:
         raise MessagesInvalid("neither_prompt_nor_messages")
     text = source.string("prompt") or ""
     turns = _history(source, limits.messages_max)
-    return messages.Conversation((*turns, Message("user", text)), None, False)
+    return messages.Conversation((*turns, Message("user", text)), None, False, () if documents else None)
 
 
 def _history(source: Fields, messages_max: int) -> list[Message]:

@@ -24,9 +24,10 @@ def routes(door: Door[S]) -> list[Route]:
     """The protocol's routes."""
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
-        card = door.card_of(read.model_name(values))
-        stream = wants_stream(exchange)
-        request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, card.output_tokens_max)
+        name = read.model_name(values)
+        high, stream = door.card_of(name).output_tokens_max, wants_stream(exchange)
+        documents = door.reads_documents(name)
+        request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, high, documents)
         return request, write.Writer(request, form), form.stream
 
     async def generation(exchange: Exchange) -> None:

@@ -4,7 +4,8 @@ Laws: pure; a whole answer is the fold of the events a stream would have written
 byte for byte the service's: no space after a colon, the string "null" for an unfinished
 choice, usage so far in every frame, no [DONE].  A cumulative stream repeats the text so far,
 which is the continuation only: the caller's prefix is never in it.  An answer that calls the one
-function it was told to call ended, natively, with "stop".
+function it was told to call ended, natively, with "stop".  Citations, where they are asked for, are in the output of
+the last frame.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import msgspec
 
 from segue.core.errors import Fault
 from segue.core.events import CallArguments, CallStarted, Ended, EndReason, Event, Failed, Finished, Started, Text, fold
-from segue.core.generation import ModelCard
+from segue.core.generation import Citation, ModelCard
 from segue.core.request import Request, ToolCall
-from segue.wire import calls, logprobs
+from segue.wire import calls, citations, logprobs
 from segue.wire.dashscope.read import Form
+from segue.wire.parameters import CITATIONS
 from segue.wire.reply import Reply
 from segue.wire.wording import Wording, native
 
@@ -51,6 +53,8 @@ class Writer:
         self._prompt_tokens = 0
         self._cached_tokens = 0
         self._output_tokens = 0
+        self._cites = request.citations
+        self._citations: Sequence[Citation] = ()
         self._open = request.choices
         self._last: Ended | None = None
 
@@ -65,6 +69,8 @@ class Writer:
                 return self._result(event.choice, b"null", encode(event.text)[1:-1], logs)
             case Started():
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
+                if event.reading is not None:
+                    self._citations = event.reading.citations
                 return b""
             case CallStarted():
                 return self._called(event)
@@ -80,15 +86,20 @@ class Writer:
             case Finished():
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
                 self._output_tokens = event.output_tokens
-                return self._end(self._last) if self._last else b""
+                return self._end(self._last, self._cited()) if self._last else b""
             case Failed():
                 self._frames += 1
                 said = native(event.fault)
                 head = b"id:%d\nevent:error\n:HTTP_STATUS/%d\ndata:" % (self._frames, said.status)
                 return head + _error(said, self._id) + b"\n\n"
 
-    def _end(self, event: Ended) -> bytes:
-        return self._result(event.choice, self._reason(event.reason).encode(), b"", b"")
+    def _end(self, event: Ended, cited: bytes = b"") -> bytes:
+        return self._result(event.choice, self._reason(event.reason).encode(), b"", b"", cited=cited)
+
+    def _cited(self) -> bytes:
+        if not self._cites:
+            return b""
+        return b',"%b":%b' % (CITATIONS.encode(), encode(citations.entries(self._citations)))
 
     def _reason(self, reason: EndReason | None) -> str:
         return "stop" if reason is None or (self._forced and reason == "tool_calls") else reason
@@ -105,8 +116,11 @@ class Writer:
             self._calls[event.choice][event.index] = ToolCall(call.id, call.name, call.arguments + event.text)
         return self._result(event.choice, b"null", b"", b"", fragment)
 
-    def _result(self, choice: int, reason: bytes, text: bytes, logs: bytes, called: bytes = b"") -> bytes:
-        """One frame.  `text`, `logs` and `called` are new pieces as JSON, without quotes and brackets."""
+    def _result(
+        self, choice: int, reason: bytes, text: bytes, logs: bytes, called: bytes = b"", cited: bytes = b""
+    ) -> bytes:
+        """One frame.  `text`, `logs` and `called` are new pieces as JSON, without quotes and brackets; `cited` is
+        a field of the output more."""
         if not self._form.incremental:
             so_far = self._texts[choice]
             so_far += text
@@ -121,17 +135,18 @@ class Writer:
             called = b',"tool_calls":[' + called + b"]" if called else b""
             logs = b',"logprobs":{"content":[' + logs + b"]}" if logs else b""
             output = (
-                b'{"choices":[{"message":{"content":"%b"%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]}'
+                b'{"choices":[{"message":{"content":"%b"%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]%b}'
                 % (
                     text,
                     called,
                     choice,
                     logs,
                     reason,
+                    cited,
                 )
             )
         else:
-            output = b'{"finish_reason":"%b","text":"%b"}' % (reason, text)
+            output = b'{"finish_reason":"%b","text":"%b"%b}' % (reason, text, cited)
         self._frames += 1
         return (
             b'id:%d\nevent:result\n:HTTP_STATUS/200\ndata:{"output":%b,"usage":{"total_tokens":%d,"input_tokens":%d,'
@@ -161,6 +176,8 @@ class Writer:
             output = {"choices": choices}
         else:
             output = {"finish_reason": answer.choices[0].reason, "text": answer.choices[0].text}
+        if self._cites:
+            output[CITATIONS] = citations.entries(answer.citations)
         usage = {
             "total_tokens": answer.prompt_tokens + answer.output_tokens,
             "output_tokens": answer.output_tokens,

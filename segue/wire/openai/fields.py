@@ -50,6 +50,7 @@ FIELDS: Mapping[str, Field] = {
     "regex": Field("used", "an extension: the whole answer, prefix included, matches it"),
     "grammar": Field("used", "an extension: the same for a grammar in Lark's form"),
     "deterministic": Field("used", "an extension: the same bytes whatever else the server is doing"),
+    "segue_citations": Field("used", "an extension: what was read of the documents comes with the answer"),
     "enable_search": Field("refused", "true is refused, for no web search is served"),
     "web_search_options": Field("refused", "no web search is served"),
     "search_options": Field("ignored", "shapes a search, and a search is refused"),

@@ -38,9 +38,15 @@ def model_name(values: Mapping[str, object]) -> str:
 
 
 def read(
-    values: Mapping[str, object], request_id: str, caller: Caller, limits: Limits, output_tokens_max: int
+    values: Mapping[str, object],
+    request_id: str,
+    caller: Caller,
+    limits: Limits,
+    output_tokens_max: int,
+    documents: bool = False,
 ) -> tuple[Request, Form]:
-    """Read a decoded body.  `output_tokens_max` is the model's own, told in refusals.  Raises Refused."""
+    """Read a decoded body.  `output_tokens_max` is the model's own, told in refusals; `documents`: the name that is
+    asked for reads some.  Raises Refused."""
     ignored = Ignored()
     fields = Fields(values, "", False, ignored)
     model = model_name(values)
@@ -54,7 +60,7 @@ def read(
     if fields.get("web_search_options") is not None:
         raise NotSupported("search")
     given = parameters.read(fields, output_tokens_max, limits.stops)
-    talk = messages.read(fields.get("messages"), DIALECT, limits.messages_max, ignored)
+    talk = messages.read(fields.get("messages"), DIALECT, limits.messages_max, ignored, documents)
     if talk.asked and given.thinking:
         raise PartialWithThinking
     fields.note_unread(FIELDS)

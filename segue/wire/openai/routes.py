@@ -16,8 +16,10 @@ def routes(door: Door[S]) -> list[Route]:
     created = int(door.clock())
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
-        card = door.card_of(read.model_name(values))
-        request, form = read.read(values, exchange.id, exchange.caller, door.limits, card.output_tokens_max)
+        name = read.model_name(values)
+        high = door.card_of(name).output_tokens_max
+        documents = door.reads_documents(name)
+        request, form = read.read(values, exchange.id, exchange.caller, door.limits, high, documents)
         return request, write.Writer(request, form, int(door.clock())), form.stream
 
     async def chat(exchange: Exchange) -> None:

@@ -3,8 +3,8 @@
 Laws: pure; a whole answer is the fold of the events a stream would have written; a delta always has
 string content, since the official samples add it up unseen; `tool_calls` is there only where a
 function is called, and what a stream says of a call once (id, name) is not said again; `choices` is empty in
-the usage chunk only, and that is sent only when asked for.  What is the same in every frame is
-encoded once a stream, and not for a whole answer.
+the usage chunk only, and that is sent only when asked for.  Citations, where they are asked for, come with the last
+chunk that has a choice.  What is the same in every frame is encoded once a stream, and not for a whole answer.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import msgspec
 
 from segue.core.errors import Fault
 from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text, fold
-from segue.core.generation import ModelCard
+from segue.core.generation import Citation, ModelCard
 from segue.core.request import Request
-from segue.wire import calls, logprobs
+from segue.wire import calls, citations, logprobs
 from segue.wire.openai.read import Form
+from segue.wire.parameters import CITATIONS
 from segue.wire.reply import Reply
 from segue.wire.wording import Wording, compat
 
@@ -43,6 +44,9 @@ class Writer:
         self._choices = request.choices
         self._logprobs = request.logprobs
         self._include_usage = form.include_usage
+        self._cites = request.citations
+        self._citations: Sequence[Citation] = ()
+        self._open = request.choices
 
     @cached_property
     def _service(self) -> bytes:
@@ -70,12 +74,15 @@ class Writer:
             case Text():
                 return b""
             case Started():
+                if event.reading is not None:
+                    self._citations = event.reading.citations
                 return b"".join(map(self._opening, range(self._choices)))
             case CallStarted() | CallArguments():
                 return self._call(event)
             case Ended():
+                self._open -= 1
                 body = b'data: {"choices":[{"finish_reason":"%b","delta":{"content":""},"index":%d,"logprobs":null}],'
-                return body % (event.reason.encode(), event.choice) + self._no_usage
+                return body % (event.reason.encode(), event.choice) + self._cited() + self._no_usage
             case Finished():
                 return (self._usage(event) if self._include_usage else b"") + DONE
             case Failed():
@@ -93,17 +100,24 @@ class Writer:
             }
             for index, choice in enumerate(answer.choices)
         ]
-        return encode(
-            {
-                "choices": choices,
-                "object": "chat.completion",
-                "usage": _usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens),
-                "created": self._created,
-                "system_fingerprint": None,
-                "model": self._model,
-                "id": f"chatcmpl-{self._id}",
-            }
-        )
+        body: dict[str, object] = {
+            "choices": choices,
+            "object": "chat.completion",
+            "usage": _usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens),
+            "created": self._created,
+            "system_fingerprint": None,
+            "model": self._model,
+            "id": f"chatcmpl-{self._id}",
+        }
+        if self._cites:
+            body[CITATIONS] = citations.entries(answer.citations)
+        return encode(body)
+
+    def _cited(self) -> bytes:
+        """The citations, for the chunk that ends the last choice."""
+        if not self._cites or self._open:
+            return b""
+        return b'"%b":%b,' % (CITATIONS.encode(), encode(citations.entries(self._citations)))
 
     def _call(self, event: CallStarted | CallArguments) -> bytes:
         fragment = calls.fragment(event)
@@ -141,7 +155,7 @@ def error_body(fault: Fault, request_id: str, in_stream: bool = False) -> bytes:
 
 def _error(said: Wording, request_id: str, in_stream: bool) -> bytes:
     body: dict[str, object] = {
-        "error": {"code": said.code, "param": said.param, "message": said.sentence, "type": said.type}
+        "error": {"code": said.code or None, "param": said.param, "message": said.sentence, "type": said.type}
     }
     if said.prefixed or in_stream:
         body["id"] = f"chatcmpl-{request_id}"

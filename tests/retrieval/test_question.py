@@ -1,0 +1,107 @@
+"""Which questions are about documents as wholes, and which words of a question are looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from segue.retrieval.question import understood, wants_structure, wants_whole
+from segue.retrieval.words import read
+
+WHOLE = [
+    "這篇文章講了什麼?",
+    "这篇文章讲了什么？",
+    "总结一下",
+    "请总结这份文件的主要内容",
+    "概括全文",
+    "这本书有几章？",
+    "比较这两篇文章",
+    "这份报告的主要观点是什么",
+    "介绍一下这篇论文",
+    "summarise",
+    "Summarize this document.",
+    "Please give me a summary",
+    "what is this about",
+    "What is this document about?",
+    "What are the main points?",
+    "compare these files",
+    "compare the two papers",
+    "how many chapters are there?",
+    "tl;dr",
+    "Give me an overview",
+    "What does this file say?",
+    "table of contents",
+    "文章大意",
+    "what's in this file?",
+    "describe the document",
+    "",
+]
+PLACE = [
+    "What is the access code of the archive?",
+    "林晓燕的保险柜密码是多少？",
+    "Who wrote the report about water pumps?",
+    "Summarise what the contract says about early termination of the lease",
+    "How many times was Linus late in March?",
+    "什么时候出生的",
+    "What does the file say about pump pressure limits?",
+    "合同第五条关于违约金的规定是什么",
+    "2023年的营业收入是多少",
+    "Which methods do the authors use for parsing?",
+]
+
+
+@pytest.mark.parametrize("question", WHOLE)
+def test_about_the_whole(question: str) -> None:
+    assert wants_whole(question)
+
+
+@pytest.mark.parametrize("question", PLACE)
+def test_about_a_place_in_it(question: str) -> None:
+    assert not wants_whole(question)
+
+
+def test_a_question_without_words_is_about_what_was_asked_before() -> None:
+    assert not wants_whole("为什么呢？", ["林晓燕的保险柜密码是多少？"])
+    assert wants_whole("And?", ["Summarise this file."])
+    assert wants_whole("why?")
+
+
+@pytest.mark.parametrize("question", ["How many chapters are there?", "这本书有几章？", "目录", "List the sections"])
+def test_about_how_it_is_divided(question: str) -> None:
+    assert wants_structure(question)
+    assert not wants_structure("What is the access code?")
+
+
+def terms(question: str, *history: str) -> set[int]:
+    return set(understood(question, history).terms)
+
+
+def words(text: str) -> set[int]:
+    return set(read([text]).hashes.tolist())
+
+
+def test_words_of_any_question_are_not_looked_for() -> None:
+    assert terms("What is the access code of it, please?") == words("access code")
+    assert not terms("这个是什么呢？")
+
+
+def test_what_was_asked_before_weighs_less_and_is_not_always_asked() -> None:
+    both = understood("When was it built?", ["Tell me about the lighthouse of Arvel"])
+    weights = dict(zip(both.terms, both.weights, strict=True))
+    built, lighthouse = next(iter(words("built"))), next(iter(words("lighthouse")))
+    assert weights[built] > weights[lighthouse] > 0
+    alone = "Which engineer painted the northern bridge over the Tamar river yesterday?"
+    assert terms(alone, "Tell me about lighthouses") == terms(alone)
+
+
+def test_names_weigh_more() -> None:
+    found = understood("Where was the old doctor Tobias Hale born?")
+    weights = dict(zip(found.terms, found.weights, strict=True))
+    assert weights[next(iter(words("Hale")))] > weights[next(iter(words("doctor")))]
+
+
+@pytest.mark.parametrize(
+    "question", ["Compare both papers", "两篇文章的区别是什么", "How do they differ?", "分别是多少"]
+)
+def test_comparisons(question: str) -> None:
+    assert understood(question).compares
+    assert not understood("What is the access code?").compares

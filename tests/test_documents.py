@@ -1,0 +1,116 @@
+"""Conversations about documents through the composed app: no shape of a request is a mistake of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from segue.app import build
+from segue.config import Auth, Documents, Files, Models, Settings
+
+KEY = "sk-known"
+CHAT = "/compatible-mode/v1/chat/completions"
+NATIVE = "/api/v1/services/aigc/text-generation/generation"
+SYSTEM = {"role": "system", "content": "You are a reader."}
+LONG = "".join(f"Lighthouse number {n} stands on a rock.\n" for n in range(1200))
+
+Clients = tuple[asyncio.Runner, httpx.AsyncClient]
+
+
+@asynccontextmanager
+async def served(documents: Documents, files: Files) -> AsyncIterator[httpx.AsyncClient]:
+    made = Settings(auth=Auth(api_key=KEY), models=Models(default="segue-scripted"), documents=documents, files=files)
+    app = build(made)
+    async with app.router.lifespan_context(app):
+        await app.state.house.started()
+        headers = {"Authorization": f"Bearer {KEY}"}
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://segue", headers=headers) as client:
+            yield client
+
+
+@pytest.fixture(scope="module", params=["2024", "current"])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    folder: Path = tmp_path_factory.mktemp("files")
+    with asyncio.Runner() as runner:
+        context = served(Documents(profile=request.param), Files(dir=folder))
+        client = runner.run(context.__aenter__())
+        yield runner, client
+        runner.run(context.__aexit__(None, None, None))
+
+
+contents = st.one_of(
+    st.sampled_from(
+        ["", " ", "fileid://", "fileid://file-fe-0", "fileid://a,fileid://b", "fileid://a x", "A text.", "?"]
+    ),
+    st.text(max_size=30),
+    st.just([{"type": "text", "text": "fileid://a"}]),
+    st.none(),
+)
+messages = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "developer"])},
+    optional={"content": contents, "partial": st.booleans(), "name": st.text(max_size=5)},
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "segue_citations": st.one_of(st.booleans(), st.none(), st.just("yes")),
+        "max_tokens": st.integers(-1, 9000),
+        "n": st.integers(0, 5),
+        "response_format": st.just({"type": "json_object"}),
+        "enable_thinking": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(messages, max_size=6), fields, st.booleans())
+def test_every_shape_is_answered_or_refused(
+    house: Clients, listed: list[Any], given: dict[str, Any], stream: bool
+) -> None:
+    runner, client = house
+    body = {"model": "qwen-long", "messages": listed, "stream": stream, **given}
+    native = {"model": "qwen-long", "input": {"messages": listed}, "parameters": {"result_format": "message", **given}}
+    sse = {"X-DashScope-SSE": "enable"} if stream else {}
+    one = runner.run(client.post(CHAT, content=json.dumps(body)))
+    other = runner.run(client.post(NATIVE, content=json.dumps(native), headers=sse))
+    assert one.status_code in (200, 400), one.text
+    assert other.status_code in (200, 400), other.text
+    if {message["role"] for message in listed} <= {"system", "user", "assistant", "tool"}:
+        assert one.status_code == other.status_code, (one.text, other.text)
+    for response in (one, other):
+        assert "InternalError" not in response.text or "<400>" in response.text
+        assert ("x-segue-documents" in response.headers) <= (response.status_code == 200)
+
+
+def test_a_long_text_in_a_message_is_searched_and_kept(house: Clients) -> None:
+    runner, client = house
+    question = {"role": "user", "content": "Where is lighthouse number 777?"}
+    body = {"model": "qwen-long", "messages": [SYSTEM, {"role": "system", "content": LONG}, question]}
+    told = [runner.run(client.post(CHAT, json=body | {"segue_citations": True})) for _ in range(2)]
+    assert [each.headers["x-segue-documents"].split(";")[0] for each in told] == ["retrieval"] * 2
+    one, other = (each.json() for each in told)
+    assert one["choices"] == other["choices"]
+    assert one["segue_citations"] == other["segue_citations"]
+    assert "Lighthouse number 777 stands" in one["choices"][0]["message"]["content"]
+    for cited in one["segue_citations"]:
+        assert LONG[cited["start"] : cited["end"]] == cited["text"]
+
+
+def test_where_no_files_are_kept() -> None:
+    async def asked() -> httpx.Response:
+        async with served(Documents(), Files(enabled=False)) as client:
+            talk = [SYSTEM, {"role": "system", "content": "fileid://a"}, {"role": "user", "content": "x"}]
+            return await client.post(CHAT, json={"model": "qwen-long", "messages": talk})
+
+    response = asyncio.run(asked())
+    assert (response.status_code, response.json()["error"]["message"]) == (400, "Invalid file [id:a].")
