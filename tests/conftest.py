@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ settings.load_profile("shared")
 def _model(name: str) -> Path:
     """The file of a model of the catalogue.  `SEGUE_MODELS_DIR` names another folder."""
     return pull(read_catalogue().entry(name), Shelf(load().models.dir))
+
+
+@pytest.fixture
+def log_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `write_log` changes is undone after the test."""
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        monkeypatch.setattr(logging, name, True, raising=False)
+    for name in ("segue", "uvicorn"):
+        for what in ("handlers", "level", "propagate"):
+            monkeypatch.setattr(logging.getLogger(name), what, getattr(logging.getLogger(name), what))
 
 
 @pytest.fixture(scope="session")

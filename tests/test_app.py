@@ -174,13 +174,8 @@ async def test_what_is_written_down(caplog: pytest.LogCaptureFixture, monkeypatc
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """What came on standard error since last asked.  What `write_log` changes is undone after the test."""
-    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
-        monkeypatch.setattr(logging, name, True, raising=False)
-    for name in ("segue", "uvicorn"):
-        for what in ("handlers", "level", "propagate"):
-            monkeypatch.setattr(logging.getLogger(name), what, getattr(logging.getLogger(name), what))
+def log(log_kept: None, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What came on standard error since last asked."""
     return lambda: capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ from segue.core.documents import Passage
 from segue.retrieval.index import Index
 from segue.retrieval.lines import Text
 from segue.retrieval.question import wants_structure
-from segue.retrieval.windows import border, trimmed
+from segue.retrieval.windows import cut_short, trimmed
 
 BYTES_MAX = 6000
 OUTLINE_SHARE, STRUCTURE_SHARE = 0.25, 0.75
@@ -68,13 +68,13 @@ class _Extract:
             start, end = trimmed(self._text, *self._index.span(line, line))
             if heading:
                 row = bytes(memoryview(self._text)[start:end]).split(b"\n", 1)[0].rstrip()
-                end = border(self._text, start + min(len(row), HEADING_BYTES_MAX))
+                end = cut_short(self._text, start, start + min(len(row), HEADING_BYTES_MAX))
             if end - start + GAP_BYTES > room:
                 if self.pieces and score < 0.5:
                     continue  # a shorter one may fit
                 if self.pieces or room <= GAP_BYTES:
                     return
-                end = border(self._text, start + room - GAP_BYTES)
+                end = cut_short(self._text, start, start + room - GAP_BYTES)
             if end > start:
                 self._taken.add(line)
                 self.pieces.append((start, end, score))

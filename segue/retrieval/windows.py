@@ -106,7 +106,7 @@ def _cut(corpus: Corpus, texts: Sequence[Text], line: int, score: float, bytes_m
     document = corpus.document(line)
     index, own = corpus.indexes[document], line - int(corpus.firsts[document])
     start, end = trimmed(texts[document], *index.span(own, own))
-    end = border(texts[document], min(end, start + bytes_max))
+    end = cut_short(texts[document], start, min(end, start + bytes_max))
     return [Passage(document, start, end, index.label_of(own), score)] if end > start else []
 
 
@@ -131,6 +131,11 @@ def trimmed(text: Text, start: int, end: int) -> tuple[int, int]:
     """Without the blanks at both ends."""
     piece = bytes(memoryview(text)[start:end])
     return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+def cut_short(text: Text, start: int, end: int) -> int:
+    """Where a piece ends that is to end at `end` at the latest: between characters, before blanks."""
+    return max(start, trimmed(text, start, border(text, end))[1])
 
 
 def border(text: Text, at: int) -> int:

@@ -274,7 +274,7 @@ def test_a_server_without_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], log_kept: None
 ) -> None:
     (tmp_path / "files").write_text("no folder")
     monkeypatch.setenv("SEGUE_FILES_DIR", str(tmp_path / "files"))
