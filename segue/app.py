@@ -181,6 +181,7 @@ def _reader(settings: Settings, archive: Archive | None) -> Reader:
         parse_wait_s=about.parse_wait_s,
         whole_tokens_max=about.whole_tokens_max,
         passages_tokens_max=about.passages_tokens_max,
+        passages_max=about.passages_max,
         notes_tokens_max=about.notes_tokens_max,
         notes_at_a_time=about.notes_running_max,
     )

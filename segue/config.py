@@ -170,6 +170,12 @@ class Documents:
     passages_tokens_max: int = _setting(
         1024, "Most tokens of passages that it is given of documents that are longer.", low=64
     )
+    passages_max: int = _setting(
+        8,
+        "Most passages, but for one of each document: among many that speak of the same thing a small model picks the "
+        "wrong one.",
+        low=1,
+    )
     notes_tokens_max: int = _setting(
         0,
         "Longest sum of documents that the model takes notes of, piece by piece, when a question is about all of it "

@@ -54,6 +54,7 @@ class Limits:
     parse_wait_s: float = 20.0
     whole_tokens_max: int = 0
     passages_tokens_max: int = 1024
+    passages_max: int = 8
     notes_tokens_max: int = 0
     notes_at_a_time: int = 4
 
@@ -205,7 +206,7 @@ class Reader:
         tier: Tier = "retrieval"
         if tokens_max >= PASSAGE_TOKENS_MIN:
             if not await self._finder.wants_whole(asked, before):
-                found = await self._finder.find(volumes, asked, before, tokens_max)
+                found = _best(await self._finder.find(volumes, asked, before, tokens_max), limits.passages_max)
             if not found:  # no place is meant, or none was found
                 tier, found = await self._told(request, model, volumes, tokens_max)
         shown, kept = await _fitted(request, model, volumes, found, tier, window)
@@ -324,6 +325,16 @@ async def _fitted(
         share = sum(len(text) for _, text in kept) * over // max(1, over + window)
         _drop(kept, share)
     return None, []
+
+
+def _best(found: Sequence[tuple[Passage, str]], count: int) -> list[tuple[Passage, str]]:
+    """The passages that fit the question best, so many; each document's best one in any case."""
+    ranked = sorted(range(len(found)), key=lambda place: -found[place][0].score)
+    firsts: dict[int, int] = {}
+    for place in ranked:
+        firsts.setdefault(found[place][0].document, place)
+    others = [place for place in ranked if place not in firsts.values()]
+    return [found[place] for place in sorted([*firsts.values(), *others[: max(0, count - len(firsts))]])]
 
 
 def _drop(kept: list[tuple[Passage, str]], chars: int) -> None:

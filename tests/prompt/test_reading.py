@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.core.documents import Passage
 from segue.core.errors import (
     DocumentsMixed,
     Fault,
@@ -26,6 +27,7 @@ from segue.core.errors import (
 from segue.core.events import Started, fold
 from segue.core.generation import Citation
 from segue.core.request import Message, Request, Source
+from segue.prompt.reading import _best
 from tests.prompt.shelves import FILES, FRUIT, LONG, Desk, asked, held
 from tests.requests import CALLER, request, said, user
 
@@ -106,6 +108,17 @@ async def test_every_document_keeps_its_share_when_passages_must_go() -> None:
     assert job.reading is not None
     assert {citation.file for citation in job.reading.citations} <= {"long.txt", "other.txt"}
     assert len(job.prompt.ids) + 64 <= 700
+
+
+def test_the_best_passages_are_kept_and_one_of_each_document() -> None:
+    scores = [(0, 0.5), (0, 0.9), (1, 0.1), (1, 0.2), (2, 0.8), (0, 0.7)]
+    found = [(Passage(document, at, at + 1, "", score), str(at)) for at, (document, score) in enumerate(scores)]
+    kept = {count: [text for _, text in _best(found, count)] for count in (1, 3, 4, 5, 9)}
+    assert kept[1] == kept[3] == ["1", "3", "4"]
+    assert kept[4] == ["1", "3", "4", "5"]
+    assert kept[5] == ["0", "1", "3", "4", "5"]
+    assert kept[9] == [text for _, text in found]
+    assert _best([], 3) == []
 
 
 async def test_a_document_that_nothing_is_found_in_is_shown_a_little() -> None:
