@@ -166,7 +166,7 @@ def _finish(
         end += len(keys)
     writer.add("terms", "u4", np.concatenate(terms))
     writer.add("term_ends", "u4", np.concatenate(ends))
-    writer.add("outline", "u4", sketch.outline(part_lines))
+    writer.add("outline", "u4", sketch.outline())
     writer.add("central", "u4", sketch.central())
     distinct = sum(map(len, terms))
     facts = [int(lines[-1]), int(line_words.sum()), len(lines) - 1, len(passages) - 1, distinct, end]

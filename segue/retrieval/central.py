@@ -86,7 +86,7 @@ class Sketch:
         if sum(map(len, self._ids)) > CANDIDATES_MAX:
             self._ids, self._rows = [np.concatenate(self._ids)[::2]], [np.concatenate(self._rows)[::2]]
 
-    def outline(self, part_lines: Ids) -> Ids:
+    def outline(self) -> Ids:
         """Lines that begin with a heading, evenly thinned where there are too many."""
         found = np.array(self._headings, np.uint32)
         if len(found) > OUTLINE_MAX:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from abc import ABC, abstractmethod
 
 from segue.files.parsing.archive import Archive, Attributes, joined
 from segue.files.parsing.limits import ParseLimits
@@ -134,7 +135,7 @@ def _names(archive: Archive, contents: str | None, navigation: str | None) -> di
     return names
 
 
-class _Entries:
+class _Entries(ABC):
     """A table of contents as it is read: words, and the file they stand for."""
 
     def __init__(self, folder: str) -> None:
@@ -143,11 +144,13 @@ class _Entries:
         self._words: list[str] | None = None
         self.names: dict[str, str] = {}
 
+    @abstractmethod
     def start(self, tag: str, attributes: Attributes) -> None:
-        raise NotImplementedError
+        """An element begins."""
 
+    @abstractmethod
     def end(self, tag: str) -> None:
-        raise NotImplementedError
+        """An element ends."""
 
     def text(self, data: str) -> None:
         if self._words is not None:

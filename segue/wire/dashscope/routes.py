@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import parse_qs
-
 from starlette.routing import Route
 
-from segue.core.errors import AsyncDenied, FieldWrong, TooLarge
+from segue.core.errors import AsyncDenied
 from segue.core.request import Request
 from segue.wire.dashscope import read, write
-from segue.wire.fields import VALUE_CHARS_MAX
 from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
+from segue.wire.query import number, query_of
 
 BASE = "/api/v1"
 PAGE_SIZE = 10
 PAGE_SIZE_MAX = 100
 PAGE_NO_MAX = 1_000_000
-QUERY_BYTES_MAX = 8 * 1024
 
 
 def routes(door: Door[S]) -> list[Route]:
@@ -37,9 +33,9 @@ def routes(door: Door[S]) -> list[Route]:
         await respond(door, exchange, *asked(exchange, await read_object(door, exchange)))
 
     async def models(exchange: Exchange) -> None:
-        query = _query(exchange)
-        page_no = _count(query, "page_no", 1, PAGE_NO_MAX)
-        page_size = _count(query, "page_size", PAGE_SIZE, PAGE_SIZE_MAX)
+        query = query_of(exchange)
+        page_no = max(1, min(number(query, "page_no", 1), PAGE_NO_MAX))
+        page_size = max(1, min(number(query, "page_size", PAGE_SIZE), PAGE_SIZE_MAX))
         wanted = query.get("model")
         found = [entry for entry in door.names() if wanted is None or entry[0] == wanted]
         page = found[(page_no - 1) * page_size : page_no * page_size]
@@ -70,19 +66,3 @@ def wants_stream(exchange: Exchange) -> bool:
     if exchange.header(b"x-dashscope-sse").strip().lower() == "enable":
         return True
     return "text/event-stream" in exchange.header(b"accept").lower()
-
-
-def _query(exchange: Exchange) -> Mapping[str, str]:
-    raw: bytes = exchange.scope["query_string"]
-    if len(raw) > QUERY_BYTES_MAX:
-        raise TooLarge("headers", QUERY_BYTES_MAX)
-    return {name: values[0] for name, values in parse_qs(raw.decode("latin-1")).items()}
-
-
-def _count(query: Mapping[str, str], name: str, default: int, high: int) -> int:
-    value = query.get(name)
-    if value is None:
-        return default
-    if not (value.isascii() and value.isdigit()) or len(value) > 9:
-        raise FieldWrong(name, "integer", "text", value[:VALUE_CHARS_MAX])
-    return max(1, min(int(value), high))
