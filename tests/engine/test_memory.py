@@ -295,6 +295,42 @@ def test_a_cover_is_gone_on_with_in_the_cells_it_was_found_over() -> None:
     assert begun[1] == 10, "without them, what was read for the cover is read again"
 
 
+def test_a_cover_found_over_cells_that_another_has_too_is_gone_on_with_there() -> None:
+    """The sequence is forgotten for one that has the same cells: what was found over them is found there."""
+    memory, ends = books(), np.arange(12, dtype=np.int32)
+    holder = filled(memory, "w", list(range(12)))
+    memory.finish(holder)
+    memory.ends.keep_cover("w", ends, 10, Budget(), Cover(b"a", (), 0.0, 1), holder)
+    longer = filled(memory, "w", list(range(20)))
+    memory.finish(longer)
+    assert holder not in memory.sequences
+    assert memory.ends.cover("w", ends, 10, Budget()) == (Cover(b"a", (), 0.0, 1), longer)
+    memory.ends.keep("w", ends, np.zeros(5, np.float32), longer)  # so that all of its cells are shared
+    begun = memory.begin("w", ends)
+    assert begun is not None
+    shorter = begun[0]
+    memory.ends.keep_cover("w", ends, 9, Budget(), Cover(b"b", (), 0.0, 1), shorter)
+    memory.finish(shorter)
+    assert memory.sequences == [longer]
+    assert memory.ends.cover("w", ends, 9, Budget()) == (Cover(b"b", (), 0.0, 1), longer)
+
+
+def test_a_cover_is_found_over_the_cells_that_were_moved_to_the_front() -> None:
+    memory = books(cells=40)
+    holder, prompt = filled(memory, "w", list(range(30))), np.arange(28, dtype=np.int32)
+    memory.finish(holder)
+    memory.ends.keep_cover("w", prompt, 20, Budget(), Cover(b"a", (), 0.0, 1), holder)
+    begun = memory.begin("w", prompt, growth=12, most=19, holder=holder)
+    assert begun is not None
+    assert begun[1] == 27
+    kept = memory.ends.cover("w", prompt, 20, Budget())
+    assert kept is not None
+    assert kept[1] is not holder
+    second = memory.begin("w", prompt, most=19, holder=kept[1])
+    assert second is not None
+    assert second[1] == 27, "the next choice too"
+
+
 def test_covers_are_kept_for_their_prompt_their_budget_their_rule_and_their_workspace() -> None:
     ends, ids, budget = Ends(), np.arange(9, dtype=np.int32), Budget(0.01, 32)
     cover, sequence = Cover(b"ab", (), 0.5, 3), filled(books(), "w", [1])

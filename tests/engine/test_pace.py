@@ -54,8 +54,14 @@ def test_an_unlucky_count_is_cut_where_that_is_quicker() -> None:
     assert sum(map(cost.__getitem__, parts)) < 0.327
 
 
+def test_the_choices_of_one_request_are_never_cut() -> None:
+    """How long steps take must not decide what they say: four rows at once round otherwise than two."""
+    for rows in (1, 2, 3, 4):
+        assert serve(Pace(0.4, 256), rows, lambda part: 0.01 * part**3, 201) == [rows]
+
+
 def test_where_larger_is_better_nothing_is_cut() -> None:
-    for rows in (4, 8, 16, 40):
+    for rows in (5, 8, 16, 40):
         assert serve(Pace(0.4, 256), rows, lambda part: 0.04 + 0.005 * part, 201) == [rows]
 
 

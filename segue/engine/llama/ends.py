@@ -57,6 +57,15 @@ class Ends:
         """A cover that was found with this very budget and rule, and over whose cells; they may be gone."""
         return _get(self._covers, _key(workspace, ids, at, budget, rule))
 
+    def moved(self, old: Sequence, new: Sequence) -> None:
+        """What `old` held of all that is kept, `new` holds in the very same state."""
+        for key, (logits, holder) in self._logits.items():
+            if holder is old:
+                self._logits[key] = (logits, new)
+        for key, (cover, holder) in self._covers.items():
+            if holder is old:
+                self._covers[key] = (cover, new)
+
 
 def _put(kept: OrderedDict[bytes, Kept], key: bytes, value: Kept) -> None:
     kept[key] = value

@@ -159,6 +159,7 @@ class Memory:
         moved.running = False
         self.context.load(moved.number, saved)
         self.extend(moved, tokens)
+        self.ends.moved(source, moved)
         return moved
 
     def reserve(self, count: int) -> bool:
@@ -208,12 +209,15 @@ class Memory:
             if other is not sequence and not other.running and other.workspace == sequence.workspace
         ]
         last = self._taken - sequence.began_at == sequence.taken
-        covered = last and any(other.common(ids) == sequence.held and _alike(other, sequence) for other in peers)
-        if sequence.held == 0 or not self.divisible or covered:
+        covering = [other for other in peers if other.common(ids) == sequence.held and _alike(other, sequence)]
+        if sequence.held == 0 or not self.divisible or (last and covering):
+            if covering:
+                self.ends.moved(sequence, covering[0])
             self.forget(sequence)
             return
         for other in peers:
             if other.common(ids) == other.held and (self._references[other.cells[: other.held]] > 1).all():
+                self.ends.moved(other, sequence)
                 self.forget(other)
 
     def forget(self, sequence: Sequence) -> None:

@@ -12,6 +12,8 @@ from segue.engine.llama.strand import Strand
 
 _PROMPT_ROWS_MIN = 16
 _SMOOTHING = 0.25
+_CUT_STRANDS_MIN = 5
+"""With fewer drawing a step is never cut: so many are one request's choices, and must not depend on timing."""
 _CUT_BELOW = 48
 """Steps larger than this are never cut: the tiles are full enough."""
 _TRY_EVERY = 24
@@ -49,7 +51,7 @@ class Pace:
     def cut(self, plan: Plan) -> list[Plan]:
         """A step in which all draw, whole, or in two where that is known, or worth trying, to be quicker."""
         rows = sum(count for _, count in plan)
-        if not 4 <= rows <= _CUT_BELOW:
+        if len(plan) < _CUT_STRANDS_MIN or rows > _CUT_BELOW:
             return [plan] if plan else []
         self._steps[rows] = self._steps.get(rows, 0) + 1
         at = self._untried(rows) if rows in self._cost and self._steps[rows] % _TRY_EVERY == 2 else None
