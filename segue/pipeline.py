@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from segue.core.errors import EngineFailed, Fault, Internal, PromptTooLong
@@ -171,7 +171,8 @@ class Pipeline:
         """The prompt without functions; () where there are documents, which are read with them."""
         if request.documents:
             return ()
-        return await engine.encode(opened(template.render(card, replace(request, tools=()), self._now()), None).header)
+        shown = template.render(card, tools.without(request, card.template), self._now())
+        return await engine.encode(opened(shown, None).header)
 
     def _card(self, engine: Engine) -> ModelCard:
         """The engine's card, with what its template is able to."""

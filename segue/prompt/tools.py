@@ -24,7 +24,7 @@ from llguidance import LLMatcher
 from segue.core.callforms import BEGINNINGS, BLANKS, CLOSE, FENCES, FENCES_CLOSED, KEYS, OPEN, same
 from segue.core.errors import FormatInvalid, PrefixIllegal, TooLarge
 from segue.core.generation import Constraint
-from segue.core.request import Request, Tool, ToolChoice
+from segue.core.request import Message, Request, Tool, ToolChoice
 from segue.prompt.constraint import SOURCE_BYTES_MAX, check, compiles, spelling
 
 PARALLEL_MAX = 16
@@ -82,6 +82,20 @@ def answered(request: Request) -> frozenset[str]:
             break
         called |= {same(call.name, call.arguments) for call in message.tool_calls}
     return frozenset(called) if request.messages[-1].role == "tool" else frozenset()
+
+
+def without(request: Request, template: str) -> Request:
+    """The request without its functions.  Where their results are the last that was said, a line says what those
+    are: templates do so only beside the functions."""
+    bare = replace(request, tools=())
+    if request.messages[-1].role != "tool":
+        return bare
+    where = "stands within <tool_response></tool_response> tags" if "<tool_response>" in template else "follows a call"
+    said = f"What {where} was returned by a function that you called. Answer the user's question with it."
+    first, *others = request.messages
+    if first.role == "system":
+        return replace(bare, messages=(replace(first, content=f"{first.content}\n\n{said}"), *others))
+    return replace(bare, messages=(Message("system", said), *request.messages))
 
 
 def begun(request: Request, calls: bool) -> Constraint:

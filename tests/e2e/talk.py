@@ -179,10 +179,11 @@ def all_ways(client: httpx.Client, asks: Iterable[Ask]) -> list[Answer]:
     return together(lambda call: call[0](client, call[1], call[2]), calls)
 
 
-def together(function: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """The results of all calls, made at the same time, in order.  Raises what the first failing one raised."""
+def together(function: Callable[[A], B], items: Iterable[A], abreast: int = 64) -> list[B]:
+    """The results of all calls, made at the same time, at most `abreast`, in order.  Raises what the first failing
+    one raised."""
     listed = list(items)
-    with ThreadPoolExecutor(len(listed)) as threads:
+    with ThreadPoolExecutor(min(len(listed), abreast)) as threads:
         return list(threads.map(function, listed))
 
 

@@ -154,7 +154,7 @@ def test_json_mode_at_length(http: httpx.Client, rough_http: httpx.Client, part:
         assert rest.startswith(prefix)
         assert isinstance(json.loads(rest), dict), (prefix, rest)
 
-    together(one, range(50))
+    together(one, range(50), abreast=8)
 
 
 def ended(client: httpx.Client, asked: Ask, prefix: str) -> str:

@@ -283,3 +283,18 @@ def test_calls_that_have_just_had_their_results() -> None:
     assert had(user("?"), called(first), result, user("and now?"), called(second), result) == {same(*second)}
     assert had(user("?"), called(first), result, user("again")) == frozenset()
     assert had(user("?"), called(("get_time", "{broken")), result) == {same("get_time", "{broken")}
+
+
+def test_without_functions_a_line_says_what_results_are() -> None:
+    call = Message("assistant", "", tool_calls=(ToolCall("a", "get_weather", "{}"),))
+    result, rule = Message("tool", "rain"), Message("system", "Be brief.")
+    told = tools.without(request(user("?"), call, result, tools=(WEATHER,)), "<tool_response>{{ content }}")
+    assert told.tools == ()
+    assert told.messages[1:] == (user("?"), call, result)
+    assert told.messages[0].role == "system"
+    assert "within <tool_response></tool_response> tags was returned" in told.messages[0].content
+    told = tools.without(request(rule, user("?"), call, result, tools=(WEATHER,)), "{{ content }}")
+    assert told.messages[1:] == (user("?"), call, result)
+    assert told.messages[0].content.startswith("Be brief.\n\nWhat follows a call was returned")
+    for messages in ((rule, user("?")), (user("?"), call, result, user("and now?"))):
+        assert tools.without(request(*messages, tools=(WEATHER,)), "").messages == messages
