@@ -15,7 +15,7 @@ import typer
 from segue import __version__
 from segue.catalogue.pull import PullFailed
 from segue.catalogue.table import CatalogueInvalid
-from segue.cli import complete, doctor, files, keys, models, serve
+from segue.cli import complete, doctor, files, keys, models, serve, store
 from segue.cli.terminal import FAILED, INTERRUPTED, MISUSED, Stop, say
 from segue.config_read import SettingsInvalid
 from segue.core.errors import EngineFailed, Fault
@@ -34,6 +34,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(models.commands, name="models")
 app.add_typer(keys.commands, name="key")
 app.add_typer(files.commands, name="file")
+app.add_typer(store.commands, name="store")
 
 
 def _version(asked: bool) -> None:

@@ -50,7 +50,11 @@ from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
 from segue.retrieval.asking import Asking
-from segue.store.base import Quota
+from segue.store.base import Blobs, Quota, StoreUnusable
+from segue.store.database import Database
+from segue.store.filing import FilesStore
+from segue.store.folder import FolderBlobs
+from segue.store.sqlite import SqliteDatabase
 from segue.wire.dashscope import files as dashscope_files
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.desk import UploadLimits
@@ -66,6 +70,7 @@ _START_GRACE_S = 10.0
 _SCRIPTED_PLACES = 100_000
 _NAMES_REMEMBERED = 1024
 _ENGINE_LOOK_S = 1.0
+_DATABASE = "files.sqlite"
 _INDEXER = "segue.retrieval.build"  # run as a program, in a process of its own
 
 
@@ -101,13 +106,15 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     """
     names = names_of(settings)
     house = house_of(settings, names, engines)
-    archive = _archive(settings, house) if settings.files.enabled else None
+    database = database_of(settings)
+    archive = _archive(settings, house, database) if settings.files.enabled else None
     observed = Observed(_pipeline(settings, house, archive))
     door = _door(settings, house, names, observed)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if archive is not None:
+            await database.open()
             await archive.open()
         house.open()
         try:
@@ -116,6 +123,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
             if archive is not None:
                 await archive.close()
             await house.close()
+            await database.close()
 
     filing = [] if archive is None else _filing(door, archive, settings)
     app = _App(
@@ -212,7 +220,32 @@ def _door(settings: Settings, house: House, names: Names, observed: Observed) ->
     )
 
 
-def _archive(settings: Settings, house: House) -> Archive:
+def database_of(settings: Settings) -> Database:
+    """What all rows are kept in, not yet opened.  Raises StoreUnusable."""
+    if settings.store.url:
+        try:  # when it is wanted: its driver is an extra
+            from segue.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise StoreUnusable(f"a driver is missing ({error}): pip install 'segue[postgres]'") from error
+        return PostgresDatabase(settings.store.url, settings.store.connections_max)
+    return SqliteDatabase(settings.files.dir / _DATABASE)
+
+
+def blobs_of(settings: Settings, database: Database) -> Blobs:
+    """What the bytes of files are kept in, not yet opened.  Raises StoreUnusable."""
+    files = settings.files
+    folder = FolderBlobs(files.dir)
+    if not files.bucket:
+        return folder
+    try:  # when it is wanted: its library is an extra
+        from segue.store.bucket import BucketBlobs, place_of
+    except ImportError as error:
+        raise StoreUnusable(f"a library is missing ({error}): pip install 'segue[s3]'") from error
+    place = place_of(files.bucket, files.bucket_endpoint, files.bucket_region, files.bucket_key, files.bucket_secret)
+    return BucketBlobs(place, folder, files.cache_bytes_max, database.alone)
+
+
+def _archive(settings: Settings, house: House, database: Database) -> Archive:
     """The files of callers, not yet opened."""
     # Imported when wanted, as an engine is: what reads files is much code, and a server may have none.
     from segue.files.parsing.parser import Parser
@@ -250,7 +283,7 @@ def _archive(settings: Settings, house: House) -> Archive:
         calls_per_s=files.calls_per_s,
         removed_kept_s=files.removed_kept_s,
     )
-    return Archive(files.dir, bounds, parser.parse, count, index, time.time)
+    return Archive(FilesStore(database), blobs_of(settings, database), bounds, parser.parse, count, index, time.time)
 
 
 def _filing(door: Door[Job], archive: Archive, settings: Settings) -> list[BaseRoute]:

@@ -199,6 +199,18 @@ class Files:
         "Folder of the uploaded files and of what is made of them.",
         shown="`files` in the user's data folder",
     )
+    bucket: str = _setting(
+        "",
+        "Keep the bytes in an S3-compatible bucket instead, `s3://bucket/prefix`; the folder then has copies of what "
+        "was used last.",
+    )
+    bucket_endpoint: str = _setting("", "Where the bucket is, `https://host:port`; empty is Amazon's own.")
+    bucket_region: str = _setting("", "The bucket's region, where its endpoint asks for one.")
+    bucket_key: str = _setting(
+        "", "The id of the key to it. Empty: `AWS_ACCESS_KEY_ID` and the like, or the machine's role.", secret=True
+    )
+    bucket_secret: str = _setting("", "That key's secret.", secret=True)
+    cache_bytes_max: int = _setting(20 * 1024**3, "Room in the folder for such copies.", low=0)
     document_bytes_max: int = _setting(150 * 1024**2, "Largest document.", low=1)
     image_bytes_max: int = _setting(20 * 1024**2, "Largest image.", low=1)
     batch_bytes_max: int = _setting(500 * 1024**2, "Largest file for batch calls.", low=1)
@@ -221,6 +233,19 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """What rows are kept in: of files, of what is to be done."""
+
+    url: str = _setting(
+        "",
+        "A PostgreSQL database, `postgresql://user:password@host:5432/database`, for several servers at once. Empty: "
+        "a SQLite file in `files.dir`.",
+        secret=True,
+    )
+    connections_max: int = _setting(8, "Most connections to it at a time; half of them only read.", low=2, high=256)
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What is written down.  Never a prompt, an answer or a key."""
 
@@ -240,6 +265,7 @@ class Settings:
     seam: Seam = field(default_factory=Seam)
     documents: Documents = field(default_factory=Documents)
     files: Files = field(default_factory=Files)
+    store: Store = field(default_factory=Store)
     log: Log = field(default_factory=Log)
 
 

@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -30,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SEGUE_AUTH_KEYS_FILE", str(tmp_path / "keys.json"))
     monkeypatch.setenv("SEGUE_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("SEGUE_FILES_DIR", str(tmp_path / "files"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
@@ -86,6 +89,8 @@ def test_keys(capsys: OUTPUT, home: Path) -> None:
 
 def test_a_key_file_that_is_broken(capsys: OUTPUT, home: Path) -> None:
     (home / "keys.json").write_text("{")
+    (home / "files").mkdir()
+    (home / "files" / "files.sqlite").write_bytes(b"no database" * 1000)
     assert main(["key", "list"]) == 1
     assert "cannot be read" in capsys.readouterr().err
 
@@ -115,15 +120,18 @@ def test_doctor(capsys: OUTPUT, home: Path) -> None:
     assert main(["doctor", "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
     states = {line.split()[1]: line.split()[0] for line in lines}
-    assert states.keys() == {"python", "openmp", "library", "disk", "memory", "model", "port", "key"}
+    assert states.keys() == {"python", "openmp", "library", "disk", "memory", "model", "port", "key", "store", "files"}
     assert states["model"] == "warn"
-    assert states["port"] == states["key"] == "ok"
+    assert states["port"] == states["key"] == states["store"] == states["files"] == "ok"
+    assert not (home / "files").exists(), "it only looks"
 
 
 def test_doctor_finds_what_is_wrong(capsys: OUTPUT, home: Path) -> None:
     (home / "models").mkdir()
     (home / "models" / "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf").write_bytes(b"short")
     (home / "keys.json").write_text("{")
+    (home / "files").mkdir()
+    (home / "files" / "files.sqlite").write_bytes(b"no database" * 1000)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -133,7 +141,46 @@ def test_doctor_finds_what_is_wrong(capsys: OUTPUT, home: Path) -> None:
     assert re.search(r"fail +model .*5 bytes", shown.out)
     assert re.search(r"warn +port ", shown.out)
     assert re.search(r"fail +key ", shown.out)
+    assert re.search(r"fail +store .*not a database", shown.out)
     assert "error: something must be mended" in shown.err
+
+
+def test_backup_and_restore(capsys: OUTPUT, home: Path) -> None:
+    assert main(["store", "backup", "saved"]) == 0
+    with closing(sqlite3.connect(home / "files" / "files.sqlite", isolation_level=None)) as connection:
+        connection.execute("INSERT INTO blobs VALUES ('w', 'a', 'bytes', 1)")
+    assert main(["store", "backup", "saved"]) == 1
+    assert main(["store", "backup", "more"]) == 0
+    assert main(["store", "backup", "nowhere/more"]) == 1
+    assert main(["store", "restore", "saved"]) == 1
+    assert main(["store", "restore", "none"]) == 1
+    assert main(["store", "restore", "saved", "--replace"]) == 0
+    assert main(["store", "restore", "more"]) == 0
+    shown = capsys.readouterr().err
+    for told in (
+        "0 rows written to saved",
+        "saved is there already",
+        "1 rows written to more (blobs 1)",
+        "nowhere/more: No such file",
+        "there are blobs in the database already; --replace",
+        "none: No such file",
+        "0 rows restored from saved",
+        "1 rows restored from more",
+    ):
+        assert told in shown
+    assert main(["doctor", "--quick"]) in (0, 1)
+    assert re.search(r"ok +store .*files\.sqlite, .*tables of version \d", capsys.readouterr().out)
+
+
+def test_a_store_that_cannot_be_had(capsys: OUTPUT, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGUE_STORE_URL", "postgresql://me:hunter2@127.0.0.1:1/none")
+    assert main(["doctor", "--quick"]) == 1
+    monkeypatch.setenv("SEGUE_STORE_URL", "mysql:hunter2")
+    assert main(["store", "backup", "saved"]) == 1
+    shown = capsys.readouterr()
+    assert re.search(r"fail +store .*refused", shown.out)
+    assert "postgresql://" in shown.err
+    assert "hunter2" not in shown.out + shown.err
 
 
 def test_complete_asks_for_a_text(capsys: OUTPUT, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import importlib.metadata
@@ -16,7 +17,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from segue.app import names_of
+from segue.app import blobs_of, database_of, names_of
 from segue.catalogue.read import Entry
 from segue.catalogue.shelf import Shelf
 from segue.cli.terminal import ConfigOption, Stop, out
@@ -24,6 +25,7 @@ from segue.config import Settings
 from segue.config_read import load
 from segue.engine.llama.library import PINNED
 from segue.policy.keys import KeyFile, KeysUnusable
+from segue.store.base import StoreUnusable
 
 _ENGINE_LIBRARY = "xllamacpp"
 # Beside the model file: key-value cache and working memory of the default settings, roughly.
@@ -65,6 +67,7 @@ def findings(settings: Settings, quick: bool) -> Iterator[Finding]:
         yield _model(entry, Shelf(settings.models.dir), quick)
     yield _port(settings)
     yield _key(settings)
+    yield from _store(settings)
 
 
 def _python() -> Finding:
@@ -146,6 +149,17 @@ def _port(settings: Settings) -> Finding:
         todo = "a server runs there already, or choose another with --port" if taken else "choose another --host"
         return Finding("port", "warn" if taken else "fail", f"{host}:{port}: {error.strerror or error}; {todo}")
     return Finding("port", "ok", f"{host}:{port} is free")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    if not settings.files.enabled:
+        return
+    try:
+        database = database_of(settings)
+        yield Finding("store", "ok", asyncio.run(database.look()))
+        yield Finding("files", "ok", blobs_of(settings, database).look())
+    except StoreUnusable as error:
+        yield Finding("store", "fail", str(error))
 
 
 def _key(settings: Settings) -> Finding:

@@ -38,6 +38,7 @@
       Broken                        our side (5xx)
         EngineLost                    the engine's process died under the request
         EngineFailed                  the engine could not go on
+        StoreLost                     the database cannot be reached, or takes too long
         TimedOut
         Internal                      a mistake of ours
 
@@ -374,6 +375,14 @@ class EngineLost(Broken):
 
 class EngineFailed(Broken):
     """The engine reported that it cannot go on.  `detail` is for the log only."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class StoreLost(Broken):
+    """The database cannot be reached, or took too long.  `detail` is for the log only."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

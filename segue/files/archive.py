@@ -1,16 +1,16 @@
-"""All of it together: a database and a folder, who reads, who sweeps, and the two faces that others see.
+"""All of it together: rows and bytes, who reads, who sweeps, and the two faces that others see.
 
     Desk      what the Files API asks for
     Library   what an answer reads
 
-Laws: it can be built before there is an event loop, and is used only while it is open; it is mended before it is used.
+Laws: it can be built before there is an event loop, and is used only while it is open; it is mended before it is used;
+its database is opened before it, and closed behind it, by whoever made that.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from segue.core import frozen
 from segue.files.desk import Desk, Sizes
@@ -19,11 +19,7 @@ from segue.files.news import News
 from segue.files.rate import Rate
 from segue.files.sweep import Sweeper, recover
 from segue.files.work import Count, Index, Pace, Parse, Work
-from segue.store.base import Quota
-from segue.store.folder import FolderBlobs
-from segue.store.sqlite import SqliteStore
-
-DATABASE = "files.sqlite"
+from segue.store.base import Blobs, Quota, Store
 
 
 @frozen
@@ -41,11 +37,12 @@ class Bounds:
 
 
 class Archive:
-    """The files below `root`."""
+    """The files that `store` and `blobs` keep."""
 
     def __init__(
         self,
-        root: Path,
+        store: Store,
+        blobs: Blobs,
         bounds: Bounds,
         parse: Parse,
         count: Count,
@@ -53,8 +50,8 @@ class Archive:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._is_open = False
-        self.store = SqliteStore(root / DATABASE)
-        self.blobs = FolderBlobs(root)
+        self.store = store
+        self.blobs = blobs
         self.news = News()
         self.work = Work(self.store, self.blobs, parse, count, index, self.news, clock, bounds.pace)
         self.sweeper = Sweeper(self.store, self.blobs, bounds.sweep_again_s)
@@ -82,7 +79,6 @@ class Archive:
             return
         self._is_open = True
         self.blobs.open()
-        await self.store.open()
         await recover(self.store, self.blobs, self.work.wanted)
         self.work.open()
         self.sweeper.open()
@@ -91,5 +87,4 @@ class Archive:
         """Stop.  Safe to call without `open`, or after one that failed."""
         await self.work.close()
         await self.sweeper.close()
-        await self.store.close()
         self.blobs.close()

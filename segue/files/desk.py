@@ -144,7 +144,7 @@ class Desk:
     async def _keep(self, file: File, arriving: Arriving) -> File:
         content = Content(file.workspace, file.sha256)
         await asyncio.to_thread(arriving.shut)
-        async with self._blobs.changing():
+        async with self._blobs.changing(content):
             await self._blobs.put(Key(content, BYTES), arriving.path)
             try:
                 return await self._store.add(file, artefacts.form(file.name), self._quota)

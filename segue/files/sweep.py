@@ -52,7 +52,7 @@ async def sweep(store: Store, blobs: Blobs) -> bool:
 
 
 async def _swept(store: Store, blobs: Blobs, content: Content) -> bool:
-    async with blobs.changing():
+    async with blobs.changing(content):
         if await store.needed(content):
             return True
         if not await blobs.delete(content, await store.kinds(content)):

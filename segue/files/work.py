@@ -269,7 +269,7 @@ class Work:
 
         async def put() -> None:
             size = (await asyncio.to_thread(path.stat)).st_size
-            async with self._blobs.changing():
+            async with self._blobs.changing(job.content):
                 if not await self._store.made(job, self._blobs.holder, key.kind, size):
                     raise _LeaseLost
                 await self._blobs.put(key, path)

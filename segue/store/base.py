@@ -187,14 +187,6 @@ class Kept(Protocol):
 class Store(Files, Jobs, Kept, Protocol):
     """All of it, in one database."""
 
-    async def open(self) -> None:
-        """Make it, or bring it up to date.  Raises StoreUnusable."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of it."""
-        ...
-
 
 class Blobs(Protocol):
     """Bytes by key.  What is put is complete or not there at all, also after a crash."""
@@ -203,8 +195,13 @@ class Blobs(Protocol):
         """Take the place where they are.  Raises StoreUnusable."""
         ...
 
-    def changing(self) -> AbstractAsyncContextManager[None]:
-        """Everybody's lock around a change of which blobs there are and of the rows that say so."""
+    def look(self) -> str:
+        """How it is, in a line, without `open` and leaving all as it is.  Raises StoreUnusable."""
+        ...
+
+    def changing(self, content: Content | None = None) -> AbstractAsyncContextManager[None]:
+        """Everybody's lock around a change of which blobs there are and of the rows that say so: of one content, or of
+        all."""
         ...
 
     async def put(self, key: Key, path: Path) -> None:
@@ -212,12 +209,13 @@ class Blobs(Protocol):
         ...
 
     async def local(self, key: Key) -> Path:
-        """Where its bytes can be read and mapped; only while it is held, or within `changing`.  Raises BlobMissing."""
+        """Where its bytes can be read and mapped; only while it is held, or within `changing`.  Raises BlobMissing,
+        and StoreLost where they are elsewhere and cannot be had."""
         ...
 
     def holding(self, contents: Sequence[Content]) -> AbstractAsyncContextManager[None]:
-        """What belongs to these contents is not deleted meanwhile, by anybody.  Raises BlobMissing for one that is
-        being deleted."""
+        """What belongs to these contents, as far as it lies here or `local` has brought it here, is not deleted
+        meanwhile, by anybody.  Raises BlobMissing for one that is being deleted."""
         ...
 
     async def delete(self, content: Content, kinds: Sequence[str]) -> bool:

@@ -24,12 +24,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from segue.core import frozen
 from segue.store.base import BlobMissing, Content, Key, StoreUnusable
 
 _LIFE = "life"
 _LOOK_S = 0.01
 _PLACES = 2**62
-_NAME = re.compile(r"([0-9a-f]{64})\.([a-z0-9_.-]{1,64})")
+NAME = re.compile(r"([0-9a-f]{64})\.([a-z0-9_.-]{1,64})")
+
+
+@frozen
+class Entry:
+    """A blob that lies in the folder; `used_at` is when it was put there or last touched."""
+
+    key: Key
+    used_at: float
+    bytes: int
 
 
 class FolderBlobs:
@@ -63,6 +73,15 @@ class FolderBlobs:
         except OSError as error:
             raise StoreUnusable(f"{self._root} cannot be used: {error}. Set SEGUE_FILES_DIR.") from error
 
+    def look(self) -> str:
+        """See `base.Blobs`."""
+        place = self._root.absolute()
+        while not place.exists():
+            place = place.parent
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise StoreUnusable(f"{place} cannot be written to; set SEGUE_FILES_DIR")
+        return f"{shutil.disk_usage(place).free / 1e9:.1f} GB free for files at {self._root}"
+
     @property
     def holder(self) -> str:
         """See `base.Blobs`."""
@@ -77,7 +96,7 @@ class FolderBlobs:
         self._life = self._change = self._held = -1
 
     @asynccontextmanager
-    async def changing(self) -> AsyncIterator[None]:
+    async def changing(self, content: Content | None = None) -> AsyncIterator[None]:
         """See `base.Blobs`."""
         async with self._turn:
             # Never a waiting lock in a thread: if we were cancelled, it would be taken for nobody.
@@ -146,12 +165,21 @@ class FolderBlobs:
 
     async def keys(self) -> set[Key]:
         """See `base.Blobs`."""
-        return await asyncio.to_thread(lambda: set(self._found()))
+        return await asyncio.to_thread(lambda: {key for key, _ in self._found()})
 
-    def _found(self) -> Iterator[Key]:
+    def entries(self) -> Sequence[Entry]:
+        """What lies here, for a thread."""
+        entries = []
+        for key, path in self._found():
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                entries.append(Entry(key, stat.st_mtime, stat.st_size))
+        return entries
+
+    def _found(self) -> Iterator[tuple[Key, Path]]:
         for path in self._blobs.glob("*/*/*/*"):
-            if named := _NAME.fullmatch(path.name):
-                yield Key(Content(unquote(path.relative_to(self._blobs).parts[0]), named[1]), named[2])
+            if named := NAME.fullmatch(path.name):
+                yield Key(Content(unquote(path.relative_to(self._blobs).parts[0]), named[1]), named[2]), path
 
     def scratch(self) -> Path:
         """See `base.Blobs`."""
@@ -198,9 +226,16 @@ def _place(content: Content) -> int:
 
 def _put(path: Path, target: Path) -> None:
     _synced(path)
-    fresh = not target.parent.is_dir()
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.replace(target)
+    while True:
+        fresh = not target.parent.is_dir()
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.replace(target)
+        except FileNotFoundError:
+            if target.parent.is_dir():
+                raise
+        else:  # else the folder was removed in this moment, since it was empty
+            break
     _synced(target.parent)
     if fresh:
         _synced(target.parent.parent)

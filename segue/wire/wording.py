@@ -45,6 +45,7 @@ from segue.core.errors import (
     RateExceeded,
     RolesInvalid,
     StopInvalid,
+    StoreLost,
     TimedOut,
     TokensTooMany,
     TooLarge,
@@ -213,6 +214,9 @@ def _common(fault: Fault) -> Wording:
         case EngineLost():
             said = "Model is unavailable, please try again later."
             return Wording(503, "ModelUnavailable", "", said, retry_after_s=1)
+        case StoreLost():
+            said = "An system error has occured, please try again later."
+            return Wording(500, "SystemError", "", said, retry_after_s=1)
         case TimedOut():
             return Wording(500, "RequestTimeOut", "", "Request timed out, please try again later.")
         case EngineFailed() | _:  # Internal, and any Fault nobody has worded, which a test forbids

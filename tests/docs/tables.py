@@ -185,6 +185,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
     "Load and failures": [
         ("as many answers wait as may wait (`engine.queue`)", errors.QueueFull()),
         ("the engine is starting, or died under the answer twice", errors.EngineLost()),
+        ("the database cannot be reached, or took too long; the log has the reason", errors.StoreLost("")),
         ("a limit of time was reached", errors.TimedOut()),
         ("the engine could not go on; the log has the reason", errors.EngineFailed("")),
         ("a mistake of ours; the log has the trace", errors.Internal()),

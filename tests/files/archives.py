@@ -21,7 +21,11 @@ from segue.files.desk import Desk, Sizes
 from segue.files.parsing.unreadable import Unreadable
 from segue.files.work import Pace
 from segue.store import folder, sqlite
-from segue.store.base import Quota
+from segue.store.base import Blobs, Quota
+from segue.store.database import Database
+from segue.store.filing import FilesStore
+from segue.store.folder import FolderBlobs
+from segue.store.sqlite import SqliteDatabase
 
 _PATIENCE_S = 60.0
 PACE = Pace(at_a_time=2, lease_s=2.0, beat_s=0.02, again_s=0.02, look_s=0.2)
@@ -68,19 +72,31 @@ class Reader:
         write(out, b"index of " + bytes_of(text))
 
 
+def local(root: Path) -> tuple[Database, Blobs]:
+    """Where one server keeps its files."""
+    return SqliteDatabase(root / "files.sqlite"), FolderBlobs(root)
+
+
 @asynccontextmanager
 async def opened(
-    root: Path, reader: Reader | None = None, bounds: Bounds = BOUNDS, indexes: bool = True
+    root: Path,
+    reader: Reader | None = None,
+    bounds: Bounds = BOUNDS,
+    indexes: bool = True,
+    kept: Callable[[Path], tuple[Database, Blobs]] = local,
 ) -> AsyncIterator[Archive]:
     """An open archive.  It does not wait for the disk: a process that is killed loses nothing by that."""
     reader = reader or Reader()
-    archive = Archive(root, bounds, reader.parse, reader.count, reader.index if indexes else None)
+    (database, blobs), index = kept(root), reader.index if indexes else None
+    archive = Archive(FilesStore(database), blobs, bounds, reader.parse, reader.count, index)
     with patch.object(folder, "_synced"), patch.object(sqlite, "_SYNCHRONOUS", "OFF"):
         try:
+            await database.open()
             await archive.open()
             yield archive
         finally:
             await archive.close()
+            await database.close()
 
 
 def paced(**changes: object) -> Bounds:

@@ -17,7 +17,8 @@ from typing import ParamSpec, TypeVar
 from segue.core.documents import Document, Part
 from segue.core.errors import FileAbsent
 from segue.files.desk import Arriving
-from segue.store.sqlite import SqliteStore
+from segue.store.database import Rows
+from segue.store.sqlite import SqliteDatabase
 from tests.files.archives import Reader, opened, paced, settled, swept, uploaded
 
 P = ParamSpec("P")
@@ -73,14 +74,14 @@ def step(root: str, notes: str, at: int) -> None:
 
         return done
 
-    async def changed(self: SqliteStore, does: Callable[[], T]) -> T:
+    async def changed(self: SqliteDatabase, act: Callable[[Rows], T], within: str = "") -> T:
         burn()
-        result = await unfused(self, does)
+        result = await unfused(self, act, within)
         burn()
         return result
 
-    unfused = SqliteStore._changed
-    SqliteStore._changed = changed  # type: ignore[method-assign]
+    unfused = SqliteDatabase.change
+    SqliteDatabase.change = changed  # type: ignore[method-assign]
     Path.replace = fused(Path.replace)  # type: ignore[method-assign]
     Path.unlink = fused(Path.unlink)  # type: ignore[method-assign]
     Arriving.write = fused(Arriving.write)  # type: ignore[method-assign]

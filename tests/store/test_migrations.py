@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from segue.store.base import StoreUnusable
-from segue.store.migrations import STEPS, migrate
-from segue.store.sqlite import SqliteStore
+from segue.store.database import Rows
+from segue.store.migrations import STEPS, in_postgres, missing
+from segue.store.sqlite import SqliteDatabase
 
+FIRST = Path(__file__).parent / "first.sql"
 LATER = "ALTER TABLE files ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'; CREATE INDEX by_colour ON files (colour)"
 ROW = (
     "INSERT INTO files (workspace, id, name, bytes, sha256, md5, form, purpose, created_at, status) VALUES"
@@ -19,87 +22,109 @@ ROW = (
 )
 
 
-def connected(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, 30.0, isolation_level=None)
+async def migrated(path: Path, steps: tuple[str, ...] = STEPS, *rows: str) -> None:
+    database = SqliteDatabase(path, steps)
+    try:
+        await database.open()
+
+        def added(inside: Rows) -> None:
+            for row in rows:
+                inside.run(row)
+
+        await database.change(added)
+    finally:
+        await database.close()
 
 
-def shape(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+def found(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def shape(path: Path) -> list[tuple[object, ...]]:
+    return found(path, "SELECT name, sql FROM sqlite_master ORDER BY name")
+
+
+def version(path: Path) -> object:
+    return found(path, "PRAGMA user_version")[0][0]
 
 
 @pytest.mark.parametrize("version", range(len(STEPS) + 1))
-def test_every_earlier_version_becomes_this_one(version: int, tmp_path: Path) -> None:
-    old, new = connected(tmp_path / "old"), connected(tmp_path / "new")
-    migrate(old, STEPS[:version])
-    if version:
-        old.execute(ROW)
-    migrate(old)
-    migrate(new)
-    assert shape(old) == shape(new)
-    assert old.execute("SELECT count(*) FROM files").fetchone() == (1 if version else 0,)
-    old.close()
-    new.close()
+async def test_every_earlier_version_becomes_this_one(version: int, tmp_path: Path) -> None:
+    await migrated(tmp_path / "old", STEPS[:version], *[ROW] * (version > 0))
+    await migrated(tmp_path / "old")
+    await migrated(tmp_path / "new")
+    assert shape(tmp_path / "old") == shape(tmp_path / "new")
+    assert found(tmp_path / "old", "SELECT count(*) FROM files") == [(1 if version else 0,)]
 
 
-def test_the_first_version_is_what_it_was() -> None:
-    """Released steps are never changed; a change of the first one breaks every database there is."""
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection, STEPS[:1])
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(files)")]
-    first = {"place", "workspace", "id", "name", "bytes", "sha256", "md5", "form", "purpose", "created_at"}
-    assert set(columns) == first | {"status", "trouble", "tokens", "description"}
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables - {"sqlite_sequence"} == {"files", "removed", "blobs", "jobs"}
-    connection.close()
+async def test_the_first_version_is_what_it_was(tmp_path: Path) -> None:
+    """Released steps are never changed: `first.sql` was dumped from a database of the first version that there was."""
+    with closing(sqlite3.connect(tmp_path / "dumped")) as connection:
+        connection.executescript(FIRST.read_text())
+    await migrated(tmp_path / "made", STEPS[:1])
+    assert shape(tmp_path / "dumped") == shape(tmp_path / "made")
+    assert version(tmp_path / "dumped") == version(tmp_path / "made") == 1
 
 
-def test_rows_are_kept_by_a_later_step() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
-    connection.execute(ROW)
-    migrate(connection, [*STEPS, LATER])
-    assert connection.execute("SELECT id, colour FROM files").fetchall() == [("file-fe-1", "blue")]
-    migrate(connection, [*STEPS, LATER])
-    with pytest.raises(StoreUnusable, match="version 2"):
-        migrate(connection)
-    connection.close()
+async def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST.read_text())
+        before = connection.execute("SELECT id, name, status, tokens FROM files").fetchall()
+    await migrated(path)
+    assert version(path) == len(STEPS)
+    assert found(path, "SELECT id, name, status, tokens FROM files") == before != []
 
 
-def test_a_step_that_fails_changes_nothing() -> None:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(connection)
-    before = shape(connection)
-    with pytest.raises(sqlite3.OperationalError):
-        migrate(connection, [*STEPS, "CREATE TABLE fresh (x); CREATE TABLE files (x)"])
-    assert shape(connection) == before
-    assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
-    connection.close()
+async def test_rows_are_kept_by_a_later_step(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    await migrated(path, STEPS, ROW)
+    await migrated(path, (*STEPS, LATER))
+    await migrated(path, (*STEPS, LATER))
+    assert found(path, "SELECT id, colour FROM files") == [("file-fe-1", "blue")]
+    with pytest.raises(StoreUnusable, match=f"version {len(STEPS) + 1}"):
+        await migrated(path)
 
 
-def test_several_that_start_at_once(tmp_path: Path) -> None:
-    def start(_: int) -> int:
-        connection = connected(tmp_path / "files.sqlite")
-        migrate(connection)
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        connection.close()
-        return version
+async def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    await migrated(path)
+    before = shape(path)
+    with pytest.raises(StoreUnusable, match="already exists"):
+        await migrated(path, (*STEPS, "CREATE TABLE fresh (x); CREATE TABLE files (x)"))
+    assert shape(path) == before
+    assert version(path) == len(STEPS)
 
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(start, range(16))) == [len(STEPS)] * 16
+
+async def test_several_that_start_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    await asyncio.gather(*(migrated(path) for _ in range(12)))
+    assert version(path) == len(STEPS)
 
 
 async def test_what_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     path = tmp_path / "files.sqlite"
     path.write_bytes(b"not a database, " * 100)
-    store = SqliteStore(path)
     with pytest.raises(StoreUnusable, match=r"files\.sqlite"):
-        await store.open()
-    await store.close()
+        await migrated(path)
 
 
 async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    store = SqliteStore(tmp_path / "file" / "files.sqlite")
     with pytest.raises(StoreUnusable, match="SEGUE_FILES_DIR"):
-        await store.open()
-    await store.close()
+        await migrated(tmp_path / "file" / "files.sqlite")
+
+
+async def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    await migrated(path)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_in_postgres() -> None:
+    step = "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, a INTEGER, b REAL, c TEXT, d BLOB) WITHOUT ROWID;"
+    assert [in_postgres(statement).strip() for statement in missing(0, [step])] == [
+        "CREATE TABLE t (id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, a BIGINT, b DOUBLE PRECISION,"
+        ' c TEXT COLLATE "C", d BYTEA)'
+    ]

@@ -1,20 +1,18 @@
-"""What every store must do.  One suite; another implementation is another line in `STORES`."""
+"""What a store of files must do, in every database."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from segue.core.documents import File
 from segue.core.errors import QuotaFull
 from segue.store.base import BYTES, Content, Job, Key, Quota, Store
-from segue.store.sqlite import SqliteStore
+from segue.store.database import Database
+from segue.store.filing import FilesStore
 
-STORES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteStore(folder / "files.sqlite")}
 QUOTA = Quota(100, 10_000)
 ME = "me:1"
 
@@ -34,12 +32,9 @@ def file(number: int, workspace: str = "w", content: str = "a", **others: object
     return replace(base, **others)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = STORES[request.param](tmp_path)
-    await store.open()
-    yield store
-    await store.close()
+@pytest.fixture
+def store(database: Database) -> Store:
+    return FilesStore(database)
 
 
 async def added(store: Store, *files: File, form: str = "txt") -> list[File]:

@@ -299,6 +299,11 @@ ROWS: list[Row] = [
         (503, "ModelUnavailable", "ModelUnavailable", None, "Model is unavailable, please try again later."),
     ),
     (
+        errors.StoreLost("the password is hunter2"),
+        (500, "SystemError", "An system error has occured, please try again later."),
+        (500, "SystemError", "SystemError", None, "An system error has occured, please try again later."),
+    ),
+    (
         errors.TimedOut(),
         (500, "RequestTimeOut", "Request timed out, please try again later."),
         (500, "RequestTimeOut", "RequestTimeOut", None, "Request timed out, please try again later."),
@@ -375,4 +380,4 @@ def test_what_the_caller_sent_is_quoted_briefly(fault: Fault) -> None:
 
 def test_busy_says_when_to_come_back() -> None:
     assert native(errors.QueueFull()).retry_after_s == compat(errors.QueueFull()).retry_after_s == 1
-    assert native(errors.EngineLost()).retry_after_s == 1
+    assert native(errors.EngineLost()).retry_after_s == native(errors.StoreLost("")).retry_after_s == 1
