@@ -14,7 +14,19 @@ import time
 from bench.process import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"
-SCRIPTS = ("overhead", "decode", "warm", "neighbours", "load", "forms", "calls", "parsing", "retrieval", "continuation")
+SCRIPTS = (
+    "overhead",
+    "house",
+    "decode",
+    "warm",
+    "neighbours",
+    "load",
+    "forms",
+    "calls",
+    "parsing",
+    "retrieval",
+    "continuation",
+)
 
 
 def main() -> int:

@@ -32,7 +32,8 @@ from segue.core.request import Caller, Request
 from segue.engine.scripted import Echo, Scripted, scripted_card
 from segue.observe import Observed, Stages, write_log
 from segue.pipeline import Job, Pipeline
-from segue.policy.auth import Auth, single
+from segue.policy.auth import Auth, Grant, ring
+from segue.policy.keys import digest
 from segue.wire.body import json_object
 from segue.wire.http import Door
 from segue.wire.limits import Limits
@@ -90,7 +91,8 @@ class _Clocking:
 def _app(engine: Scripted, clocked: _Clocked) -> ASGIApp:
     """The real endpoint over the real stages, as `segue.app` puts them together, with the clock between them."""
     observed = Observed(_Clocking(Pipeline(lambda name: engine), clocked))
-    auth = Auth(single(KEY))
+    keys = ring([Grant(digest(KEY), Caller("key-1", "default"))])
+    auth = Auth(lambda: keys)
 
     async def answer(job: Job) -> AsyncGenerator[Event, None]:
         async for event in observed.answer(job):

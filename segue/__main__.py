@@ -15,11 +15,11 @@ import typer
 from segue import __version__
 from segue.catalogue.pull import PullFailed
 from segue.catalogue.table import CatalogueInvalid
-from segue.cli import complete, doctor, files, keys, models, serve, store
+from segue.cli import complete, doctor, files, keys, models, serve, store, usage, workspaces
 from segue.cli.terminal import FAILED, INTERRUPTED, MISUSED, Stop, say
 from segue.config_read import SettingsInvalid
 from segue.core.errors import EngineFailed, Fault
-from segue.policy.keys import KeysUnusable
+from segue.policy.inspection.words import WordsInvalid
 from segue.store.base import StoreUnusable
 
 app = typer.Typer(
@@ -31,8 +31,11 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("complete")(complete.complete)
 app.command("doctor")(doctor.doctor)
+app.command("usage")(usage.usage)
 app.add_typer(models.commands, name="models")
 app.add_typer(keys.commands, name="key")
+app.add_typer(workspaces.commands, name="workspace")
+app.command("audit")(workspaces.audit)
 app.add_typer(files.commands, name="file")
 app.add_typer(store.commands, name="store")
 
@@ -64,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except Stop as stop:
         say(f"error: {stop.message}")
         return stop.status
-    except (PullFailed, KeysUnusable, StoreUnusable) as error:
+    except (PullFailed, StoreUnusable, WordsInvalid) as error:
         say(f"error: {error}")
     except EngineFailed as fault:
         say(f"error: the engine failed: {fault.detail}")

@@ -12,27 +12,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import assert_never
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request as HttpRequest
-from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from segue import metrics
+from segue import __version__
+from segue.accounts import Accounts
 from segue.catalogue.read import Entry, Names, names_served, read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.config import Settings
 from segue.core.documents import Part
 from segue.core.errors import EngineFailed, EngineLost, TimedOut
 from segue.core.generation import ModelCard, Seam, Segment
+from segue.core.usage import Book
 from segue.engine.base import Engine
 from segue.engine.house import House
 from segue.files.archive import Archive, Bounds
@@ -42,33 +41,35 @@ from segue.files.indexing import IndexFailed, indexed
 from segue.files.work import Pace
 from segue.observe import Access, Observed
 from segue.pipeline import Job, Pipeline
-from segue.policy.auth import Auth, single
-from segue.policy.keys import KeyFile, KeyRecord
+from segue.policy.auth import Auth
+from segue.policy.inspection.inspector import Inspector
 from segue.policy.rules import DocumentLimits
 from segue.prompt import template
 from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
 from segue.retrieval.asking import Asking
+from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys
 from segue.store.base import Blobs, Quota, StoreUnusable
 from segue.store.database import Database
 from segue.store.filing import FilesStore
 from segue.store.folder import FolderBlobs
 from segue.store.sqlite import SqliteDatabase
+from segue.tenancy.directory import Directory
+from segue.together import Together
+from segue.wire.admin import routes as admin
 from segue.wire.dashscope import files as dashscope_files
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.desk import UploadLimits
-from segue.wire.http import Door, Endpoint, Exchange, fallback, send_plain
+from segue.wire.http import Door, Endpoint, fallback
 from segue.wire.limits import Limits
 from segue.wire.openai import files as openai_files
 from segue.wire.openai import routes as openai
-from segue.wire.openai.write import error as openai_error
 from segue.wire.parameters import StopLimits
 
 # The engine keeps its own limit and says more about it; this one only catches an engine that does not.
 _START_GRACE_S = 10.0
 _SCRIPTED_PLACES = 100_000
-_NAMES_REMEMBERED = 1024
 _ENGINE_LOOK_S = 1.0
 _DATABASE = "files.sqlite"
 _INDEXER = "segue.retrieval.build"  # run as a program, in a process of its own
@@ -94,9 +95,7 @@ def engine_of(entry: Entry, settings: Settings) -> Engine:
 def house_of(settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None) -> House:
     """The served engines, not yet started; `engines` stand in for those of the catalogue."""
     built = engines or {entry.name: engine_of(entry, settings) for entry in names.entries}
-    # Every request asks twice which model its name means, and the answer never changes.
-    resolve = lru_cache(_NAMES_REMEMBERED)(names.resolve)
-    return House(built, resolve, settings.engine.startup_s + _START_GRACE_S, template.check)
+    return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S, template.check)
 
 
 def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> Starlette:
@@ -108,31 +107,40 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     house = house_of(settings, names, engines)
     database = database_of(settings)
     archive = _archive(settings, house, database) if settings.files.enabled else None
-    observed = Observed(_pipeline(settings, house, archive))
-    door = _door(settings, house, names, observed)
+    directory = directory_of(settings, database, archive.removed if archive is not None else lambda: None)
+    office = office_of(names, database, directory.refresh)
+    accounts = Accounts(settings, names, database, shared=bool(settings.store.url))
+    meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector))
+    observed = Observed(meter)
+    door = _door(settings, house, names, observed, directory, meter)
+
+    async def moved_in() -> None:
+        if not settings.auth.api_key:
+            await take_over_keys(settings, database)
+        await office.tidy()
+        await directory.refresh()
+
+    standing = Together(database, directory, accounts, *([] if archive is None else [archive]), ready=moved_in)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if archive is not None:
-            await database.open()
-            await archive.open()
+        await standing.open()
         house.open()
         try:
             yield
         finally:
-            if archive is not None:
-                await archive.close()
             await house.close()
-            await database.close()
+            await standing.close()
 
     filing = [] if archive is None else _filing(door, archive, settings)
     app = _App(
         routes=[
-            *_probes(house),
-            _metrics(door, observed, house),
+            *probes(house, directory),
+            metrics_of(door, observed, house),
             *openai.routes(door),
             *dashscope.routes(door),
             *filing,
+            *admin.routes(door, office, __version__),
         ],
         lifespan=lifespan,
     )
@@ -140,6 +148,10 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app.router.redirect_slashes = False  # a redirected POST loses its body in many clients
     app.state.house = house
     app.state.archive = archive
+    app.state.standing = standing
+    app.state.office = office
+    app.state.names = names
+    app.state.reloads = [lambda settings: names.renew(read_catalogue(settings.models.catalogue))]
     bare = not settings.server.cors_origins and not settings.log.access
     app.direct = {
         route.path: route.app
@@ -147,6 +159,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
         if isinstance(route, Route) and isinstance(route.app, Endpoint) and bare
     }
     app.state.observed = observed
+    app.state.accounts = accounts
     if settings.log.access:
         app.add_middleware(Access)
     if settings.server.cors_origins:
@@ -160,13 +173,14 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     return app
 
 
-def _pipeline(settings: Settings, house: House, archive: Archive | None) -> Pipeline:
+def _pipeline(settings: Settings, house: House, archive: Archive | None, inspector: Inspector | None) -> Pipeline:
     how = settings.seam
     seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
     answers = Answers(how.answers_max, how.answers_bytes_max)
     about = settings.documents
     limits = DocumentLimits(turns_alternate=about.profile == "2024", files_max=about.files_max)
-    return Pipeline(house.find, settings.engine.deterministic, seam, answers, _reader(settings, archive), limits)
+    reader = _reader(settings, archive)
+    return Pipeline(house.find, settings.engine.deterministic, seam, answers, reader, limits, inspector=inspector)
 
 
 def _reader(settings: Settings, archive: Archive | None) -> Reader:
@@ -197,7 +211,9 @@ def _reader(settings: Settings, archive: Archive | None) -> Reader:
     return Reader(library, Asking(index, about.kept_bytes_max), limits)
 
 
-def _door(settings: Settings, house: House, names: Names, observed: Observed) -> Door[Job]:
+def _door(
+    settings: Settings, house: House, names: Names, observed: Observed, directory: Directory, book: Book
+) -> Door[Job]:
     def listed() -> Sequence[tuple[str, ModelCard]]:
         return [(name, house.card(name)) for name in names.listed()]
 
@@ -209,14 +225,15 @@ def _door(settings: Settings, house: House, names: Names, observed: Observed) ->
     return Door(
         prepare=observed.prepare,
         answer=observed.answer,
-        authenticate=Auth(_records(settings)).authenticate,
+        authenticate=Auth(directory.current).authenticate,
         names=listed,
         card_of=house.card,
         encode=encode,
         clock=time.time,
         new_id=_uuid4,
-        reads_documents=lru_cache(_NAMES_REMEMBERED)(names.reads_documents),
+        reads_documents=names.reads_documents,
         limits=_limits(settings),
+        book=book,
     )
 
 
@@ -228,7 +245,12 @@ def database_of(settings: Settings) -> Database:
         except ImportError as error:
             raise StoreUnusable(f"a driver is missing ({error}): pip install 'segue[postgres]'") from error
         return PostgresDatabase(settings.store.url, settings.store.connections_max)
-    return SqliteDatabase(settings.files.dir / _DATABASE)
+    return SqliteDatabase(database_path(settings))
+
+
+def database_path(settings: Settings) -> Path:
+    """Where the file of all rows lies, where there is no URL."""
+    return settings.files.dir / _DATABASE
 
 
 def blobs_of(settings: Settings, database: Database) -> Blobs:
@@ -301,10 +323,6 @@ def _uuid4() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def _records(settings: Settings) -> Callable[[], Sequence[KeyRecord]]:
-    return single(settings.auth.api_key) if settings.auth.api_key else KeyFile(settings.auth.keys_file).records
-
-
 class _App(Starlette):
     """Starlette, but for exact paths, which go straight to their endpoints: routing and the error
     middleware (our endpoints answer their own errors) are a tenth of a short request."""
@@ -331,29 +349,6 @@ def _limits(settings: Settings) -> Limits:
         heartbeat_s=server.heartbeat_s,
         stalled_s=server.stalled_s,
     )
-
-
-def _probes(house: House) -> list[BaseRoute]:
-    """The only two paths without a key; they say nothing but yes or no."""
-
-    async def alive(request: HttpRequest) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def ready(request: HttpRequest) -> PlainTextResponse:
-        is_ready = await house.ready()
-        return PlainTextResponse("ready\n" if is_ready else "not ready\n", 200 if is_ready else 503)
-
-    return [Route("/healthz", alive), Route("/readyz", ready)]
-
-
-def _metrics(door: Door[Job], observed: Observed, house: House) -> BaseRoute:
-    """The counters, for whoever has a key; they say nothing of any one caller."""
-
-    async def shown(exchange: Exchange) -> None:
-        text = metrics.text(observed.counters, await house.health())
-        await send_plain(exchange, text, metrics.CONTENT_TYPE)
-
-    return Route("/metrics", Endpoint(door, openai_error, {"GET": shown}))
 
 
 def _embedded(entry: Entry, settings: Settings) -> Engine:

@@ -66,11 +66,20 @@ class Auth:
     """Who may ask."""
 
     api_key: str = _setting(
-        "", "The one key to accept. Empty: the keys in `keys_file`. Also read from `SEGUE_API_KEY`.", secret=True
+        "",
+        "The one key to accept, of the default workspace and the role `member`. Empty: those that were issued. "
+        "Also read from `SEGUE_API_KEY`.",
+        secret=True,
+    )
+    admin_key: str = _setting(
+        "", "A key to accept besides, of the role `admin`, for where nobody can run `segue key new`.", secret=True
+    )
+    refresh_s: float = _setting(
+        0.5, "How often the store is asked for keys that other processes have issued or revoked.", low=0.05, high=2.0
     )
     keys_file: Path = _setting(  # noqa: RUF009 - a path cannot change
         platformdirs.user_data_path("segue") / "keys.json",
-        "Where the digests of issued keys are kept.",
+        "Where versions before this kept the digests of issued keys; they are taken into the store at start.",
         shown="`keys.json` in the user's data folder",
     )
 
@@ -233,6 +242,54 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a workspace may ask for where it has no limits of its own; 0 is any number."""
+
+    requests_per_minute: int = _setting(0, "Most requests in a minute.", low=0)
+    tokens_per_minute: int = _setting(0, "Most tokens, of input and output, in a minute.", low=0)
+    requests_per_second: int = _setting(0, "Most requests in a second.", low=0)
+    concurrent: int = _setting(0, "Most requests that run at a time.", low=0)
+    tokens_per_month: int = _setting(0, "Most tokens in a calendar month (UTC).", low=0)
+    money_per_month: float = _setting(0.0, "Most money in a month, in the currency of the catalogue's prices.", low=0)
+    shared: str = _setting(
+        "auto",
+        "Where counts are kept that several servers share. `auto`: in `redis_url` if there is one, else in the "
+        "database if it is PostgreSQL, else by each server alone.",
+        choices=("auto", "alone", "store", "redis"),
+    )
+    redis_url: str = _setting(
+        "", "A Redis or Valkey server for them: `redis://host:6379/0`, `rediss://` with TLS.", secret=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The ledger: who asked for what, and what it took."""
+
+    enabled: bool = _setting(True, "Keep a record of each request. Without it there are no quotas.")
+    kept_days: int = _setting(400, "How long a record is kept; the sums of each day stay. 0 is for good.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    """Contents that are not wanted."""
+
+    words: Path | None = _setting(  # noqa: RUF009
+        None, "A list of words and patterns that are not wanted; read again when it changes."
+    )
+    input: str = _setting(
+        "always",
+        "When what is asked is inspected: always, when `X-DashScope-DataInspection` asks for it, or never.",
+        choices=("always", "asked", "never"),
+    )
+    output: str = _setting("always", "The same for what is answered.", choices=("always", "asked", "never"))
+    callout_url: str = _setting("", "A service that is asked whether a text may pass.")
+    callout_key: str = _setting("", "Its bearer token.", secret=True)
+    callout_wait_s: float = _setting(2.0, "Longest wait for its answer.", low=0.05)
+    callout_closed: bool = _setting(True, "When it does not answer, nothing passes; false: everything does.")
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """What rows are kept in: of files, of what is to be done."""
 
@@ -266,6 +323,9 @@ class Settings:
     documents: Documents = field(default_factory=Documents)
     files: Files = field(default_factory=Files)
     store: Store = field(default_factory=Store)
+    limits: Limits = field(default_factory=Limits)
+    usage: Usage = field(default_factory=Usage)
+    moderation: Moderation = field(default_factory=Moderation)
     log: Log = field(default_factory=Log)
 
 

@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from segue.core.histogram import Histogram
 from segue.engine.base import Health
-from segue.observe import Counters
+from segue.observe import Counters, Times
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -35,23 +36,35 @@ MEANINGS = {
 }
 
 
-def text(counters: Counters, engines: Mapping[str, Health]) -> bytes:
+TIMES = {
+    "first_token": "From when an answer may begin to its first text.",
+    "per_token": "Between the tokens of an answer, on average.",
+    "answer": "From when an answer may begin to its end.",
+}
+
+
+def text(counters: Counters, times: Times, engines: Mapping[str, Health]) -> bytes:
     """One scrape.  `engines` by served name."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(counters, engines))
+    registry.register(_Now(counters, times, engines))
     return generate_latest(registry)
 
 
 class _Now(Collector):
     """What the counters say at this moment."""
 
-    def __init__(self, counters: Counters, engines: Mapping[str, Health]) -> None:
-        self._counters, self._engines = counters, engines
+    def __init__(self, counters: Counters, times: Times, engines: Mapping[str, Health]) -> None:
+        self._counters, self._times, self._engines = counters, times, engines
 
     def collect(self) -> Iterator[Metric]:
-        """Counters first, then the engines."""
+        """Counters first, then times, then the engines."""
         for name, value in dataclasses.asdict(self._counters).items():
             yield CounterMetricFamily(f"segue_{name}", MEANINGS[name], value=value)
+        for name, meaning in TIMES.items():
+            found: Histogram = getattr(self._times, name)
+            yield HistogramMetricFamily(
+                f"segue_{name}_seconds", meaning, buckets=found.cumulative(), sum_value=found.sum_s
+            )
         ready = GaugeMetricFamily("segue_engine_ready", "1 when the engine can answer.", labels=["model"])
         running = GaugeMetricFamily("segue_engine_running", "Choices being computed.", labels=["model"])
         waiting = GaugeMetricFamily("segue_engine_waiting", "Choices waiting for a place.", labels=["model"])

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from segue.core.errors import Fault
 from segue.core.events import CallArguments, Event, Failed, Finished, Started, Text
 from segue.core.generation import SeamFound
+from segue.core.histogram import Histogram
 from segue.core.request import Request
 from segue.pipeline import Job
 
@@ -73,6 +74,20 @@ class Counters:
     """The sum over all searches: divided by their number, the mean."""
 
 
+_FIRST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_ANSWER_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long things took since start.  Names are those of the metrics, without `segue_` and `_seconds`."""
+
+    first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST_S))
+    per_token: Histogram = field(default_factory=lambda: Histogram(_TOKEN_S))
+    answer: Histogram = field(default_factory=lambda: Histogram(_ANSWER_S))
+
+
 class Stages(Protocol):
     """The pipeline, as the wire sees it."""
 
@@ -92,6 +107,7 @@ class Observed:
         self._stages = stages
         self._clock = clock
         self.counters = Counters()
+        self.times = Times()
 
     async def prepare(self, request: Request) -> Job:
         """Raises as the pipeline does, after writing the refusal down."""
@@ -123,7 +139,9 @@ class Observed:
                             outcome = type(event.fault).__name__
                     yield event
         finally:
+            ended = self._clock()
             self._count(outcome, started, output)
+            self._time(begun, first, ended, output)
             fields: dict[str, object] = {
                 "request_id": job.prompt.request_id,
                 "served": job.served,
@@ -131,7 +149,7 @@ class Observed:
                 "prompt_tokens": started.prompt_tokens,
                 "cached_tokens": started.cached_tokens,
                 "output_tokens": output,
-                "total_ms": round((self._clock() - begun) * 1000),
+                "total_ms": round((ended - begun) * 1000),
             }
             if started.seam is not None:
                 fields["seam"] = started.seam.mode
@@ -140,6 +158,13 @@ class Observed:
             if first is not None:
                 fields["first_ms"] = round((first - begun) * 1000)
             _note("answered", fields)
+
+    def _time(self, begun: float, first: float | None, ended: float, output: int) -> None:
+        self.times.answer.add(ended - begun)
+        if first is not None:
+            self.times.first_token.add(first - begun)
+            if output > 1:
+                self.times.per_token.add((ended - first) / (output - 1))
 
     def _count(self, outcome: str, started: Started, output: int) -> None:
         self.counters.requests_finished += outcome == "finished"

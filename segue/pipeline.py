@@ -1,7 +1,7 @@
 """The whole story of a request on one screen.
 
-    Request -> rules -> documents -> template -> encode -> answers -> budget -> Prompt -> engine -> Chunk -> assembly
-            -> Event
+    Request -> rules -> inspection -> documents -> template -> encode -> answers -> budget -> Prompt -> engine
+            -> Chunk -> assembly -> Event -> inspection
 
 `prepare` may raise a Fault, which becomes an HTTP status.  `answer` never raises: its last event
 is `Finished` or `Failed`.  Closing the iterator it returns is the cancellation, all the way down
@@ -37,6 +37,8 @@ from segue.engine.seam.healed import healed
 from segue.output.assembly import Assembly, Before
 from segue.output.calling import Calling
 from segue.policy import rules
+from segue.policy.inspection.inspector import Inspector
+from segue.policy.inspection.watch import Watch
 from segue.prompt import budget, constraint, template, tools
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import opened
@@ -49,7 +51,8 @@ log = logging.getLogger("segue")
 class Job:
     """A request that may run: its engine, what the engine is given, how long that counts, where the answer stops,
     who takes it down, what stands before it, how the two are joined where the engine does not say, who reads it
-    for calls of functions, what decides whether it begins with one, and what was read of documents for it."""
+    for calls of functions, what decides whether it begins with one, what was read of documents for it, and what
+    inspects the answer."""
 
     engine: Engine
     prompt: Prompt
@@ -62,6 +65,7 @@ class Job:
     calling: Calling | None = None
     decision: Decision | None = None
     reading: Reading | None = None
+    watch: Watch | None = None
 
 
 class Pipeline:
@@ -70,7 +74,7 @@ class Pipeline:
     `find` gives the engine that answers to a model name, or raises ModelUnknown; `seam` is how the end of a
     prefix is searched, None for not at all; `answers` remembers what was said; `reader` reads the documents of
     those conversations that may have some, `limits` are what these may be; `now` is the clock that templates
-    which print a date are shown.
+    which print a date are shown; `inspector` reads what is asked and answered before anybody else does.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Pipeline:
         reader: Reader | None = None,
         limits: rules.DocumentLimits | None = None,
         now: Callable[[], datetime] = datetime.now,
+        inspector: Inspector | None = None,
     ) -> None:
         self._find = find
         self._deterministic = deterministic
@@ -90,6 +95,7 @@ class Pipeline:
         self._reader = reader
         self._limits = limits or rules.DocumentLimits()
         self._now = now
+        self._inspector = inspector
         self._cards: dict[str, tuple[ModelCard, ModelCard]] = {}
 
     async def prepare(self, request: Request) -> Job:
@@ -97,6 +103,7 @@ class Pipeline:
         engine = self._find(request.model)
         card = self._card(engine)
         rules.check(request, card, self._limits)
+        watch = None if self._inspector is None else await self._inspector.inspect(request)
         read = await self._read(request, engine, card)
         header = read.ids
         decoding = budget.decoding(request.sampling, card)
@@ -142,7 +149,18 @@ class Pipeline:
             decision = await _decision(request, plain) if deciding else None
         counted, reading = read.tokens + len(prefix), read.reading
         return Job(
-            engine, prompt, counted, request.stop, card.name, recorder, before, found, calling, decision, reading
+            engine,
+            prompt,
+            counted,
+            request.stop,
+            card.name,
+            recorder,
+            before,
+            found,
+            calling,
+            decision,
+            reading,
+            watch,
         )
 
     async def _read(self, request: Request, engine: Engine, card: ModelCard) -> Read:
@@ -182,8 +200,11 @@ class Pipeline:
             known = self._cards[card.name] = card, template.able(card)
         return known[1]
 
-    async def answer(self, job: Job) -> AsyncGenerator[Event, None]:
+    def answer(self, job: Job) -> AsyncGenerator[Event, None]:
         """The events of one answer, in `events.ORDER`.  Never raises."""
+        return self._answer(job) if job.watch is None else job.watch.over(self._answer(job))
+
+    async def _answer(self, job: Job) -> AsyncGenerator[Event, None]:
         prompt_tokens, cached = job.prompt_tokens, 0
         assembly = Assembly(job.prompt.choices, job.stop, job.before)
         calling = job.calling

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from pathlib import Path
+
+# Before the settings are imported, whose defaults lie there: what tests keep is not kept among the user's own things.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="segue-tests-")
 
 import pytest
 from hypothesis import settings

@@ -20,7 +20,11 @@ import pytest
 
 from segue import __version__
 from segue.__main__ import main
-from segue.policy.keys import KeyFile
+from segue.app import names_of
+from segue.catalogue.read import read_catalogue
+from segue.cli.serve import renewed
+from segue.config_read import load
+from segue.core.errors import ModelUnknown
 
 OUTPUT = pytest.CaptureFixture[str]
 
@@ -31,8 +35,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith(("SEGUE_", "DASHSCOPE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SEGUE_AUTH_KEYS_FILE", str(tmp_path / "keys.json"))
-    monkeypatch.setenv("SEGUE_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("SEGUE_FILES_DIR", str(tmp_path / "files"))
+    monkeypatch.setenv("SEGUE_MODELS_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
@@ -76,14 +80,17 @@ def test_keys(capsys: OUTPUT, home: Path) -> None:
     assert main(["key", "new", "laptop"]) == 0
     shown = capsys.readouterr()
     assert re.fullmatch(r"sk-[0-9a-f]{48}\n", shown.out)
-    (record,) = KeyFile(home / "keys.json").records()
     assert main(["key", "list"]) == 0
     listed = capsys.readouterr().out
-    assert record.id in listed
+    (id,) = re.findall(r"key-[0-9a-f]{16}", listed)
     assert "laptop" in listed
     assert shown.out.strip() not in listed
-    assert main(["key", "rm", record.id]) == 0
-    assert main(["key", "rm", record.id]) == 1
+    assert main(["key", "rm", id]) == 0
+    assert main(["key", "list"]) == 0
+    assert id not in capsys.readouterr().out
+    assert main(["key", "list", "--all"]) == 0
+    assert "revoked" in capsys.readouterr().out
+    assert main(["key", "rm", "key-none"]) == 1
     assert "there is no key" in capsys.readouterr().err
 
 
@@ -92,7 +99,75 @@ def test_a_key_file_that_is_broken(capsys: OUTPUT, home: Path) -> None:
     (home / "files").mkdir()
     (home / "files" / "files.sqlite").write_bytes(b"no database" * 1000)
     assert main(["key", "list"]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert "cannot be used" in capsys.readouterr().err
+
+
+def test_workspaces(capsys: OUTPUT, home: Path) -> None:
+    """A team from its beginning to its end, as a person at a terminal does it."""
+    made = ["workspace", "new", "Team [blue]", "--id", "team", "--models", "qwen-plus", "--concurrent", "3"]
+    assert main([*made, "--cost-per-month", "12.5"]) == 0
+    assert capsys.readouterr().out == "team\n"
+    assert main(["workspace", "authorise", "team", "qwen-max"]) == 0
+    assert main(["workspace", "withdraw", "team", "qwen-plus"]) == 0
+    assert main(["workspace", "change", "team", "--concurrent", "0", "--requests-per-minute", "60"]) == 0
+    assert main(["workspace", "list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("team")]
+    assert re.search(r"Team \[blue\] .* qwen-max +requests per minute 60, cost per month 12\.5$", line)
+    assert main(["key", "new", "x", "--workspace", "team", "--role", "read-only", "--expires", "30d"]) == 0
+    secret = capsys.readouterr().out.strip()
+    assert main(["key", "list", "--workspace", "team"]) == 0
+    listed = capsys.readouterr().out
+    (id,) = re.findall(r"key-[0-9a-f]{16}", listed)
+    assert "read-only" in listed
+    assert secret[:7] in listed
+    assert main(["key", "change", id, "--role", "member", "--expires", "never", "--models", "qwen-max"]) == 0
+    assert main(["workspace", "rm", "team", "--yes"]) == 0
+    assert main(["audit", "--limit", "20"]) == 0
+    told = capsys.readouterr().out
+    acts = re.findall(r"cli:\S+ +(\S+)", told)
+    changes = ["workspace.change"] * 3
+    assert acts == ["workspace.remove", "key.change", "key.create", *changes, "workspace.create"]
+    assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["workspace", "new", "x", "--models", "gpt-9"], "no served model answers to gpt-9"),
+        (["workspace", "new", "x", "--id", "a b"], "id: 1 to 64 letters"),
+        (["workspace", "authorise", "default", "qwen-plus"], "default may use every model"),
+        (["workspace", "authorise", "nowhere", "qwen-plus"], "there is no workspace nowhere"),
+        (["workspace", "rm", "default", "--yes"], "The default workspace stays."),
+        (["key", "new", "x", "--workspace", "nowhere"], "there is no workspace nowhere"),
+        (["key", "new", "x", "--role", "root"], "say admin, member or read-only"),
+        (["key", "new", "x", "--expires", "soon"], "say 12h, 30d, 4w"),
+        (["key", "new", "x", "--expires", "2001-01-01"], "A time to come"),
+        (["key", "change", "key-none", "--name", "y"], "there is no key key-none"),
+    ],
+)
+def test_acts_that_cannot_be(words: list[str], said: str, capsys: OUTPUT, home: Path) -> None:
+    assert main(words) in (1, 2)
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_settings_that_are_read_again(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    catalogue, settings = home / "own.toml", home / "segue.toml"
+    settings.write_text('[models]\ndefault = "segue-scripted"\ncatalogue = "own.toml"\n')
+    catalogue.write_text('[models.segue-scripted]\naliases = ["one"]\n')
+    names = names_of(load())
+    takers = [lambda settings: names.renew(read_catalogue(settings.models.catalogue))]
+    assert names.resolve("one") == "segue-scripted"
+    catalogue.write_text('[models.segue-scripted]\naliases = ["two"]\ncontext_tokens = 512\n')
+    assert renewed(load, takers)
+    assert "at the next start" in caplog.text
+    assert names.resolve("two") == "segue-scripted"
+    with pytest.raises(ModelUnknown):
+        names.resolve("one")
+    catalogue.write_text("[models.segue-scripted]\naliases = 5\n")
+    assert not renewed(load, takers)
+    settings.write_text("[models]\nport = 5\n")
+    assert not renewed(load, takers)
+    assert names.resolve("two") == "segue-scripted"
 
 
 def test_models(capsys: OUTPUT, home: Path) -> None:
@@ -120,7 +195,19 @@ def test_doctor(capsys: OUTPUT, home: Path) -> None:
     assert main(["doctor", "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
     states = {line.split()[1]: line.split()[0] for line in lines}
-    assert states.keys() == {"python", "openmp", "library", "disk", "memory", "model", "port", "key", "store", "files"}
+    assert states.keys() == {
+        "python",
+        "openmp",
+        "library",
+        "disk",
+        "memory",
+        "model",
+        "port",
+        "key",
+        "store",
+        "files",
+        "clock",
+    }
     assert states["model"] == "warn"
     assert states["port"] == states["key"] == states["store"] == states["files"] == "ok"
     assert not (home / "files").exists(), "it only looks"
@@ -262,13 +349,16 @@ def test_serve_from_first_start_to_stop(server: tuple[subprocess.Popen[str], str
         assert "answers 401" in client.communicate(timeout=20)[1]
     assert client.returncode == 1
 
+    process.send_signal(signal.SIGHUP)
+    assert httpx.get(f"{base}/readyz").status_code == 200
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
     assert process.returncode == 0
+    assert "settings and catalogue were read again" in log
     assert log.count("answered") == 3
     assert secret not in log
     assert "adds two numbers" not in log
-    assert secret not in (home / "keys.json").read_text()
+    assert all(secret.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
 
 
 def test_the_key_is_shown_once_and_still_opens(server: tuple[subprocess.Popen[str], str]) -> None:

@@ -11,8 +11,10 @@ import pytest
 import segue
 
 ROOT = Path(segue.__file__).parent
-STAGES = frozenset({"catalogue", "engine", "files", "output", "policy", "prompt", "store", "wire"})
-COMPOSERS = frozenset({"__main__", "app", "cli"})  # build and start everything; nobody else imports them
+STAGES = frozenset({"catalogue", "engine", "files", "output", "policy", "prompt", "store", "tenancy", "wire"})
+COMPOSERS = frozenset(
+    {"__main__", "accounts", "app", "cli", "standing"}
+)  # they build; nobody imports them
 OTHERS = {
     "core": frozenset[str](),
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},
@@ -20,6 +22,7 @@ OTHERS = {
     "metrics": frozenset({"core", "engine", "observe"}),  # what the counters say
     "config_read": frozenset({"core", "config"}),  # fills the tree
     "files": frozenset({"core", "store"}),  # keeps its rows and bytes there
+    "tenancy": frozenset({"core", "policy", "store"}),  # keeps its rows there, and says who may ask
 }
 
 
@@ -82,6 +85,8 @@ def test_core_needs_the_standard_library_only() -> None:
 @pytest.mark.parametrize(
     ("place", "line", "broken"),
     [
+        ("tenancy/x.py", "from segue.policy import auth", False),
+        ("tenancy/x.py", "from segue.wire import http", True),
         ("core/x.py", "import segue.prompt", True),
         ("core/x.py", "from segue.core.request import Request", False),
         ("wire/x.py", "from segue.output import stops", True),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from segue.app import build
 from segue.engine.base import Health
-from segue.metrics import MEANINGS, text
-from segue.observe import Counters
+from segue.metrics import MEANINGS, TIMES, text
+from segue.observe import Counters, Times
 from tests.test_app import ASK, CHAT, NATIVE, running, settings
 
 
@@ -21,10 +24,56 @@ def values(scraped: str) -> dict[str, float]:
 
 def test_every_counter_has_a_meaning() -> None:
     assert {item.name for item in dataclasses.fields(Counters)} == set(MEANINGS)
+    assert {item.name for item in dataclasses.fields(Times)} == set(TIMES)
+
+
+def test_times_are_told_in_buckets() -> None:
+    times = Times()
+    for time_s in (0.01, 0.011, 0.3, 1000.0):
+        times.first_token.add(time_s)
+    scraped = text(Counters(), times, {}).decode()
+    told = dict(re.findall(r'segue_first_token_seconds_bucket{le="(\S+)"} (\S+)', scraped))
+    assert [told[bound] for bound in ("0.01", "0.025", "0.25", "0.5", "60.0", "+Inf")] == [
+        "1.0",
+        "2.0",
+        "2.0",
+        "3.0",
+        "3.0",
+        "4.0",
+    ]
+    found = values(scraped)
+    assert found["segue_first_token_seconds_count"] == 4
+    assert found["segue_first_token_seconds_sum"] == pytest.approx(1000.321)
+    assert found["segue_per_token_seconds_count"] == 0
+
+
+async def test_every_answer_is_timed() -> None:
+    async with running(build(settings())) as client:
+        for _ in range(3):
+            assert (await client.post(CHAT, json=ASK)).is_success
+        found = values((await client.get("/metrics")).text)
+    assert [found[f"segue_{name}_seconds_count"] for name in TIMES] == [3, 3, 3]
+    assert found["segue_first_token_seconds_sum"] <= found["segue_answer_seconds_sum"]
+
+
+def test_the_dashboard_asks_for_what_there_is() -> None:
+    """Every metric that a panel names is told, and every one that is told is shown."""
+    board = (Path(__file__).parent.parent / "ops" / "grafana.json").read_text(encoding="utf-8")
+    panels = json.loads(board)["panels"]
+    asked = {
+        name for panel in panels for target in panel["targets"] for name in re.findall(r"segue_\w+", target["expr"])
+    }
+    scraped = text(Counters(), Times(), {"m": Health(True)}).decode()
+    told = {sample.name for family in text_string_to_metric_families(scraped) for sample in family.samples}
+    told = {name for name in told if not name.endswith("_created")}
+    assert asked <= told
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in told} <= shown
+    assert len({panel["id"] for panel in panels}) == len(panels)
 
 
 def test_engines_are_told_by_name() -> None:
-    scraped = text(Counters(), {"m": Health(True, 2, 3, 1, steps=4)}).decode()
+    scraped = text(Counters(), Times(), {"m": Health(True, 2, 3, 1, steps=4)}).decode()
     assert 'segue_engine_running{model="m"} 2.0' in scraped
     assert 'segue_engine_waiting{model="m"} 3.0' in scraped
     assert 'segue_engine_restarts_total{model="m"} 1.0' in scraped

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
@@ -20,9 +20,14 @@ from typing import Literal, cast
 from segue.catalogue.table import CatalogueInvalid, Table
 from segue.core.errors import ModelUnknown
 from segue.core.generation import Ability, Decoding
+from segue.core.tenancy import UNLIMITED, Limits
+from segue.core.usage import FREE, Prices
 
 EngineKind = Literal["llama", "scripted"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+NAMES_REMEMBERED = 1024
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "requests_per_second", "concurrent")
+_PRICE_MAX = 1e9
 _ABILITIES = ("partial",)  # what the program can do; an ability declared and not kept would be a lie
 
 
@@ -53,6 +58,8 @@ class Entry:
     abilities: frozenset[Ability]
     decoding: Decoding
     aliases: tuple[str, ...] = ()
+    limits: Limits = UNLIMITED
+    prices: Prices = FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,13 @@ class NameSet:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every known model by name; the names that the default model answers to; the names that read documents."""
+    """Every known model by name; the names that the default model answers to; the names that read documents; the
+    currency of prices."""
 
     entries: Mapping[str, Entry]
     stand_ins: NameSet = field(default_factory=NameSet)
     documents: NameSet = field(default_factory=NameSet)
+    currency: str = ""
 
     def entry(self, name: str) -> Entry:
         """The model of this very name.  Raises CatalogueInvalid, with the names there are."""
@@ -88,12 +97,15 @@ class Catalogue:
         return self.entries[name]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Names:
-    """Which served model answers to a name.  `served` has the default model first."""
+    """Which served model answers to a name.  `served` has the default model first, and stays; the catalogue can be
+    renewed.  What a name means is remembered, for every request asks twice."""
 
     catalogue: Catalogue
     served: tuple[str, ...]
+    _resolved: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _reading: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -102,6 +114,15 @@ class Names:
 
     def resolve(self, name: str) -> str:
         """The served model that answers to `name`.  Raises ModelUnknown."""
+        known = self._resolved.get(name)
+        if known is None:
+            known = self._found(name)
+            if len(self._resolved) >= NAMES_REMEMBERED:
+                self._resolved.clear()
+            self._resolved[name] = known
+        return known
+
+    def _found(self, name: str) -> str:
         if name in self.served:
             return name
         for model in self.served:
@@ -113,7 +134,27 @@ class Names:
 
     def reads_documents(self, name: str) -> bool:
         """Whether a model of this name reads documents."""
-        return self.catalogue.documents.covers(name)
+        known = self._reading.get(name)
+        if known is None:
+            known = self.catalogue.documents.covers(name)
+            if len(self._reading) >= NAMES_REMEMBERED:
+                self._reading.clear()
+            self._reading[name] = known
+        return known
+
+    def renew(self, catalogue: Catalogue) -> list[str]:
+        """Take another catalogue; what of it holds only from the next start on, one sentence each.  Raises
+        CatalogueInvalid where a served model is not in it, and then the old one stays."""
+        fresh = [catalogue.entry(name) for name in self.served]
+        later = [
+            f"{entry.name}: what its engine is told changes at the next start"
+            for entry, before in zip(fresh, self.entries, strict=True)
+            if replace(entry, aliases=()) != replace(before, aliases=())
+        ]
+        self.catalogue = catalogue
+        self._resolved.clear()
+        self._reading.clear()
+        return later
 
     def listed(self) -> tuple[str, ...]:
         """What a client may be shown: served models, then every exact name; families have no list."""
@@ -154,10 +195,11 @@ def _catalogue(tree: Mapping[str, object], base: Path) -> Catalogue:
     stand_ins, documents = _names(top.table("stand_ins")), _names(top.table("documents"))
     models = top.table("models")
     entries = {name: _entry(name, models.table(name), base) for name in models.names()}
+    currency = top.text("currency", "")
     top.finish()
     if problems:
         raise CatalogueInvalid(problems)
-    return Catalogue(entries, stand_ins, documents)
+    return Catalogue(entries, stand_ins, documents, currency)
 
 
 def _names(table: Table) -> NameSet:
@@ -196,6 +238,8 @@ def _entry(name: str, table: Table, base: Path) -> Entry:
         abilities=cast("frozenset[Ability]", frozenset(table.texts("abilities", _ABILITIES, ("partial",)))),
         decoding=_decoding(table.table("decoding")),
         aliases=table.texts("aliases"),
+        limits=_limits(table.table("limits")),
+        prices=_prices(table.table("prices")),
     )
     table.finish()
     return entry
@@ -240,6 +284,20 @@ def _decoding(table: Table) -> Decoding:
     )
     table.finish()
     return decoding
+
+
+def _limits(table: Table) -> Limits:
+    """What each workspace may ask of a model; 0, as elsewhere in settings, is any number."""
+    most = {name: table.number(name, 0) or None for name in _LIMITS}
+    table.finish()
+    return Limits(**most) if any(most.values()) else UNLIMITED
+
+
+def _prices(table: Table) -> Prices:
+    """What a million tokens cost."""
+    prices = Prices(*(table.real(name, 0.0, 0.0, _PRICE_MAX) for name in ("input", "cached", "output")))
+    table.finish()
+    return FREE if prices == FREE else prices
 
 
 def names_served(catalogue: Catalogue, default: str, also: Sequence[str] = ()) -> Names:

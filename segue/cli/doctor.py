@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import importlib.metadata
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from segue.app import blobs_of, database_of, names_of
+import segue
+from segue.app import blobs_of, database_of, database_path, names_of
 from segue.catalogue.read import Entry
 from segue.catalogue.shelf import Shelf
+from segue.cli.office import moment_told
 from segue.cli.terminal import ConfigOption, Stop, out
 from segue.config import Settings
 from segue.config_read import load
 from segue.engine.llama.library import PINNED
-from segue.policy.keys import KeyFile, KeysUnusable
 from segue.store.base import StoreUnusable
+from segue.store.migrations import STEPS
+from segue.tenancy.takeover import read_file
 
 _ENGINE_LIBRARY = "xllamacpp"
 # Beside the model file: key-value cache and working memory of the default settings, roughly.
 _MEMORY_SPARE_BYTES = 1_500_000_000
+_CLOCK_SPARE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,9 @@ def findings(settings: Settings, quick: bool) -> Iterator[Finding]:
     for entry in entries:
         yield _model(entry, Shelf(settings.models.dir), quick)
     yield _port(settings)
-    yield _key(settings)
     yield from _store(settings)
+    yield _key(settings)
+    yield _clock(settings)
 
 
 def _python() -> Finding:
@@ -152,12 +161,11 @@ def _port(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    if not settings.files.enabled:
-        return
     try:
         database = database_of(settings)
-        yield Finding("store", "ok", asyncio.run(database.look()))
-        yield Finding("files", "ok", blobs_of(settings, database).look())
+        yield Finding("store", "ok", asyncio.run(database.look())) if settings.store.url else _rows(settings)
+        if settings.files.enabled:
+            yield Finding("files", "ok", blobs_of(settings, database).look())
     except StoreUnusable as error:
         yield Finding("store", "fail", str(error))
 
@@ -165,13 +173,80 @@ def _store(settings: Settings) -> Iterator[Finding]:
 def _key(settings: Settings) -> Finding:
     if settings.auth.api_key:
         return Finding("key", "ok", "set by hand (auth.api_key)")
-    path = settings.auth.keys_file
+    old = settings.auth.keys_file
+    if old.exists():
+        try:
+            read_file(old)
+        except StoreUnusable as error:
+            return Finding("key", "fail", str(error))
+        if _open_to_others(old):
+            return Finding("key", "warn", f"{old} can be read by others; chmod 600 it")
+        return Finding("key", "ok", f"those of {old} are taken into the store at the next start")
     try:
-        count = len(KeyFile(path).records())
-    except KeysUnusable as error:
-        return Finding("key", "fail", str(error))
-    if not count:
+        found = _asked(settings, "SELECT count(*) FROM keys WHERE revoked_at IS NULL")
+    except sqlite3.Error:  # `_rows` says what is wrong with it
+        found = None
+    if not found:
         return Finding("key", "ok", "none yet; the first start makes one and shows it")
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return Finding("key", "warn", f"{path} can be read by others; chmod 600 it")
-    return Finding("key", "ok", f"{count} in {path}")
+    return Finding("key", "ok", f"{found} in the store; `segue key list`")
+
+
+def _rows(settings: Settings) -> Finding:
+    """Looked at, never made: what a doctor made would not be the server's."""
+    path = database_path(settings)
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("store", "fail", f"{folder} cannot be written to; set SEGUE_FILES_DIR, or chown it")
+    if not path.exists():
+        return Finding("store", "ok", f"{path} is made at the first start")
+    if not os.access(path, os.R_OK | os.W_OK):
+        return Finding("store", "fail", f"{path} cannot be written to; it belongs to another user: chown it")
+    try:
+        version = _asked(settings, "PRAGMA user_version") or 0
+        damage = sqlite_damage(path)
+    except sqlite3.Error as error:
+        return Finding("store", "fail", f"{path} cannot be read: {error}")
+    if damage:
+        return Finding("store", "fail", f"{path} is damaged ({damage}); put a backup in its place")
+    if version > len(STEPS):
+        return Finding("store", "fail", f"{path} is from a later version of Segue; install that one again")
+    if _open_to_others(path):
+        return Finding("store", "warn", f"{path} can be read by others; chmod 600 it")
+    return Finding("store", "ok", f"{path}, tables of version {version}")
+
+
+def _clock(settings: Settings) -> Finding:
+    """A clock that stands before what has already happened ends keys at the wrong time."""
+    now, installed = time.time(), Path(segue.__file__).stat().st_mtime
+    try:
+        acted = _asked(settings, "SELECT cast(coalesce(max(at), 0) AS INTEGER) FROM acts") or 0
+    except sqlite3.Error:
+        acted = 0
+    latest = max(installed, acted)
+    if now < latest - _CLOCK_SPARE_S:
+        text = f"it says {moment_told(now)} UTC, and {moment_told(latest)} has been; set it, or keys end at wrong times"
+        return Finding("clock", "fail", text)
+    return Finding("clock", "ok", f"{moment_told(now)} UTC")
+
+
+def _asked(settings: Settings, sql: str) -> int | None:
+    """What a question to the store gives, where there is one.  Raises sqlite3.Error."""
+    path = database_path(settings)
+    if not path.exists():
+        return None
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        row = connection.execute(sql).fetchone()
+        return None if row is None else int(row[0])
+
+
+def sqlite_damage(path: Path) -> str:
+    """What SQLite finds wrong with its file; "" for nothing.  Raises sqlite3.Error."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        return "" if found == "ok" else found
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

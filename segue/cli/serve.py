@@ -6,9 +6,10 @@ import asyncio
 import errno
 import gc
 import json
+import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
@@ -20,13 +21,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from segue.app import build, names_of
 from segue.catalogue.read import Entry
 from segue.catalogue.shelf import Shelf
+from segue.catalogue.table import CatalogueInvalid
 from segue.cli.terminal import ConfigOption, Stop, fetched, out
 from segue.config import Server, Settings
-from segue.config_read import load
+from segue.config_read import SettingsInvalid, load
 from segue.core.errors import EngineFailed
+from segue.core.tenancy import NewKey
 from segue.engine.house import House
 from segue.observe import write_log
-from segue.policy.keys import KeyFile
+from segue.tenancy.office import Office
+
+log = logging.getLogger("segue")
 
 _BACKLOG = 2048
 _COLLECT_AFTER = 50_000, 20, 50
@@ -62,14 +67,37 @@ def serve(
         _files(settings, entries)
         write_log(settings.log.level, settings.log.format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _signals_spent():
-            runner.run(_serve(settings, listening))
+            runner.run(_serve(settings, listening, lambda: load(flags, file=config)))
 
 
-async def _serve(settings: Settings, listening: socket.socket) -> None:
-    """Listen until a signal ends it.  Raises EngineFailed when the engine never starts, and StoreUnusable."""
+def renewed(read: Callable[[], Settings], takers: Sequence[Callable[[Settings], Sequence[str]]]) -> bool:
+    """Read the settings and the catalogue again and hand them round; what cannot be used changes nothing.  True when
+    all took them."""
+    try:
+        settings = read()
+        later = [sentence for take in takers for sentence in take(settings)]
+    except (SettingsInvalid, CatalogueInvalid) as error:
+        for problem in error.problems:
+            log.error("not read again: %s", problem)
+        return False
+    for sentence in later:
+        log.warning("read again; %s", sentence)
+    log.info("settings and catalogue were read again")
+    return True
+
+
+def _log_again(settings: Settings) -> Sequence[str]:
+    write_log(settings.log.level, settings.log.format)
+    return ()
+
+
+async def _serve(settings: Settings, listening: socket.socket, again: Callable[[], Settings]) -> None:
+    """Listen until a signal ends it; SIGHUP reads `again` what can change meanwhile.  Raises EngineFailed when the
+    engine never starts, and StoreUnusable."""
     app = build(settings)
-    if (archive := app.state.archive) is not None:
-        await archive.open()  # here, and not with the app, so that what is wrong with it ends the command
+    takers = [*app.state.reloads, _log_again]
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renewed, again, takers)
+    await app.state.standing.open()  # here, and not with the app, so that what is wrong with it ends the command
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -98,7 +126,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             return
         _settled()
         # Made only now, when it will be shown: a start that fails must not spend the first key.
-        _banner(settings, listening.getsockname()[1], _first_key(settings))
+        _banner(settings, listening.getsockname()[1], await _first_key(settings, app.state.office))
 
     greeting = asyncio.create_task(greet())
     await server.serve(sockets=[listening])
@@ -206,12 +234,12 @@ def _files(settings: Settings, entries: Sequence[Entry]) -> None:
     fetched(entries, settings)
 
 
-def _first_key(settings: Settings) -> str:
-    """A fresh key when there is none at all; else nothing, since old ones are not known in clear."""
-    if settings.auth.api_key:
+async def _first_key(settings: Settings, office: Office) -> str:
+    """A fresh key when there was never any; else nothing, since old ones are not known in clear."""
+    if settings.auth.api_key or await office.any_key():
         return ""
-    keys = KeyFile(settings.auth.keys_file)
-    return "" if keys.records() else keys.new("first start")[0]
+    secret, _ = await office.add_key("house", NewKey("first start"))
+    return secret
 
 
 @contextmanager

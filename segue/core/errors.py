@@ -27,19 +27,34 @@
         FileAbsent                    a call of the Files API names a file that is not there
         PurposeWrong                  a file is for something that files are not kept for
         QuotaFull                     as many files, or bytes of them, as may be kept
+        FieldUnknown                  an administrative act has a field that there is not
+        ValueRefused                  a value in an administrative act that cannot be
+        KeyAbsent                     an administrative act names a key that is not there
+        AlreadyThere                  what is to be made is there
         MethodNotAllowed, PathUnknown
+        InspectionFailed              the content of the request, or of its answer, is not wanted here
       Denied                        who asks may not
         KeyInvalid
+        RoleDenied                    the key's role does not cover it
         AsyncDenied                   X-DashScope-Async on text generation
         ModelUnknown
+        QuotaSpent                    the month's tokens, or its money, are spent
+        ModelDenied                   the workspace, or the key, was not authorised for the model
+        WorkspaceInvalid              X-DashScope-WorkSpace is no workspace's id
+        WorkspaceDenied               it is not the key's own workspace
+        WorkspaceUnknown              there is no such workspace
       Busy                          not now (429 / 503)
         QueueFull
-        RateExceeded                  more calls of the Files API in a second than there may be
+        RateExceeded                  more requests than there may be, in a minute, or in a second of the Files API
+        BurstExceeded                 more requests in a second than there may be
+        TokenRateExceeded             more tokens in a minute than there may be
+        PlacesTaken                   as many requests run as may run at a time
       Broken                        our side (5xx)
         EngineLost                    the engine's process died under the request
         EngineFailed                  the engine could not go on
         StoreLost                     the database cannot be reached, or takes too long
         TimedOut
+        InspectionLost                whoever inspects contents cannot be asked
         Internal                      a mistake of ours
 
 Laws: a Fault is raised where the cause is known and worded where the protocol is known; it
@@ -317,6 +332,40 @@ class QuotaFull(Refused):
         self.limit = limit
 
 
+class FieldUnknown(Refused):
+    """An administrative act has a field that there is not: it may be a misspelt limit, so it is not read past."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+class ValueRefused(Refused):
+    """A value in an administrative act that cannot be.  `reason` is a sentence of ours."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+
+class KeyAbsent(Refused):
+    """An administrative act names a key that is not there."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class AlreadyThere(Refused):
+    """What is to be made is there, or was there once."""
+
+    def __init__(self, what: Literal["workspace"], id: str) -> None:
+        super().__init__(what, id)
+        self.what = what
+        self.id = id
+
+
 class MethodNotAllowed(Refused):
     """The path exists, the method does not."""
 
@@ -329,12 +378,29 @@ class PathUnknown(Refused):
     """No such path."""
 
 
+Side = Literal["input", "output"]
+Ban = Literal["content", "custom", "faq", "infringement"]
+
+
+class InspectionFailed(Refused):
+    """The `side` of an exchange that was inspected is not wanted here; `ban` is the kind of rule that says so."""
+
+    def __init__(self, side: Side, ban: Ban = "content") -> None:
+        super().__init__(side, ban)
+        self.side: Side = side
+        self.ban: Ban = ban
+
+
 class Denied(Fault):
     """The caller may not."""
 
 
 class KeyInvalid(Denied):
     """No key, a malformed one, or one we never issued."""
+
+
+class RoleDenied(Denied):
+    """The key is good, and its role does not cover what is asked for."""
 
 
 class AsyncDenied(Denied):
@@ -349,6 +415,39 @@ class ModelUnknown(Denied):
         self.model = model
 
 
+class QuotaSpent(Denied):
+    """What a key or a workspace may use in a month is used: `tokens`, or `money`; the next begins in `wait_s`."""
+
+    def __init__(self, what: Literal["tokens", "money"], wait_s: float) -> None:
+        super().__init__(what, wait_s)
+        self.what = what
+        self.wait_s = wait_s
+
+
+class ModelDenied(Denied):
+    """The workspace was not authorised for the model, or the key may not use it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.model = model
+
+
+class WorkspaceInvalid(Denied):
+    """The workspace that a caller named has no workspace's form of an id."""
+
+
+class WorkspaceDenied(Denied):
+    """The caller named a workspace that is not the key's own; whether it is there, only who may know is told."""
+
+
+class WorkspaceUnknown(Denied):
+    """There is no such workspace."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
 class Busy(Fault):
     """Not now."""
 
@@ -357,12 +456,28 @@ class QueueFull(Busy):
     """As many requests wait as may wait."""
 
 
-class RateExceeded(Busy):
-    """A workspace calls the Files API more often than it may; it may again after `wait_s`."""
+class _Limited(Busy):
+    """More than there may be; it may be tried again after `wait_s`."""
 
     def __init__(self, wait_s: float) -> None:
         super().__init__(wait_s)
         self.wait_s = wait_s
+
+
+class RateExceeded(_Limited):
+    """More requests in a minute, or calls of the Files API in a second, than a key or a workspace may make."""
+
+
+class BurstExceeded(_Limited):
+    """More requests in a second."""
+
+
+class TokenRateExceeded(_Limited):
+    """More tokens in a minute."""
+
+
+class PlacesTaken(_Limited):
+    """As many requests of a key or a workspace run as may run at a time."""
 
 
 class Broken(Fault):
@@ -391,6 +506,10 @@ class StoreLost(Broken):
 
 class TimedOut(Broken):
     """A limit of time was reached."""
+
+
+class InspectionLost(Broken):
+    """Whoever inspects contents cannot be asked, and nothing may pass that was not inspected."""
 
 
 class Internal(Broken):

@@ -12,16 +12,42 @@ from dataclasses import field
 from typing import Literal
 
 from segue.core import frozen
+from segue.core.tenancy import ORGANISATION, UNLIMITED, WORKSPACE, Limits
+from segue.core.tenancy import Role as KeyRole
 
 Role = Literal["system", "user", "assistant", "tool"]
 
 
 @frozen
 class Caller:
-    """Who is asking.  `key` is the key's public identifier, never the secret itself."""
+    """Who is asking, and what for.  `key` is the key's public identifier, never the secret itself.
+
+    `models` are those of its workspace and `key_models` those of the key, which may use what is in both; a model is in
+    them by any name that it answers to, and None is every one.
+    `limits` are the key's own, None where it has none; `workspace_limits` are what all keys of the workspace share.
+    """
 
     key: str
     workspace: str
+    organisation: str = ORGANISATION
+    role: KeyRole = "member"
+    models: frozenset[str] | None = None
+    key_models: frozenset[str] | None = None
+    limits: Limits | None = None
+    workspace_limits: Limits = UNLIMITED
+
+    def may_use(self, name: str, served: str) -> bool:
+        """May it ask for a model by this name, which `served` answers to?"""
+        return _among(self.models, name, served) and _among(self.key_models, name, served)
+
+    @property
+    def oversees(self) -> bool:
+        """May it see what is of the whole house, such as its counters?"""
+        return self.role == "admin" or self.workspace == WORKSPACE
+
+
+def _among(models: frozenset[str] | None, name: str, served: str) -> bool:
+    return models is None or name in models or served in models
 
 
 @frozen
@@ -107,6 +133,17 @@ class Sampling:
 
 
 @frozen
+class Inspection:
+    """Which sides of the exchange the caller wants inspected beyond what the server inspects of itself."""
+
+    input: bool = False
+    output: bool = False
+
+
+UNASKED = Inspection()
+
+
+@frozen
 class Source:
     """A document that a conversation is about: an uploaded file, by its `id`, or a text that was sent with it
     (`id` is None).  Whether there is such a file, nobody knows yet."""
@@ -122,7 +159,8 @@ class Request:
     `prefix` is the beginning of the answer, given by the caller word for word (Partial Mode);
     `None` when there is none.  `documents` are those of the conversation, in the order of their first mention, and
     then none of `messages` names one; `None` where the model that was asked for reads no documents.  `citations`:
-    the caller wants to know what was read of them.  `ignored` lists the fields that were read past, by wire name.
+    the caller wants to know what was read of them.  `inspection` is what
+    the caller wants inspected.  `ignored` lists the fields that were read past, by wire name.
     """
 
     id: str
@@ -145,6 +183,7 @@ class Request:
     deterministic: bool | None = None
     documents: tuple[Source, ...] | None = None
     citations: bool = False
+    inspection: Inspection = UNASKED
     ignored: tuple[str, ...] = ()
 
     @property

@@ -66,10 +66,11 @@ class Archive:
             bounds.removed_kept_s,
             clock,
             self.work.wake,
-            self._removed,
+            self.removed,
         )
 
-    def _removed(self) -> None:
+    def removed(self) -> None:
+        """Files were, here or elsewhere."""
         self.sweeper.wake()
         self.news.tell()
 

@@ -1,45 +1,84 @@
 """Who is asking: a bearer token to a Caller.
 
-Laws: every valid key is compared, each in constant time, whether or not one has matched, so that
-the time tells nothing; a missing, malformed, over-long or withdrawn key is the same KeyInvalid; a
-key is never kept, logged or repeated.  This file knows no header and no protocol.
+Laws: a request asks no database, all that can open anything is in memory; what is looked up is never the token but its
+SHA-256, which nobody can steer, and what was found, or a stand-in where nothing was, is compared in constant time, so
+that the time tells nothing of a key (docs/decisions/0020-keys-looked-up-by-digest.md); a missing, malformed, over-long,
+expired or withdrawn key is the same KeyInvalid; a key is never kept, logged or repeated.  This file knows no header and
+no protocol.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
 
-from segue.core.errors import KeyInvalid
+from segue.core import frozen
+from segue.core.errors import KeyInvalid, WorkspaceDenied, WorkspaceInvalid, WorkspaceUnknown
 from segue.core.request import Caller
-from segue.policy.keys import KeyRecord, digest
+from segue.core.tenancy import WORKSPACE
+from segue.policy.keys import digest
 
 TOKEN_CHARACTERS_MAX = 256
+WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-# A server has one workspace; a caller may name it or none (a request's workspace header is read past).
-WORKSPACE = "default"
+
+@frozen
+class Grant:
+    """What a key opens.  `sha256` is its digest, hexadecimal; `expires_at` in unix seconds."""
+
+    sha256: str
+    caller: Caller
+    expires_at: float = math.inf
+
+
+@frozen
+class Ring:
+    """Every key that opens something, by digest, and the ids of all workspaces."""
+
+    grants: Mapping[str, Grant]
+    workspaces: frozenset[str] = frozenset({WORKSPACE})
+
+
+# Compared where nothing was found: no digest is spelled like it.
+_NOBODY = Grant("-" * 64, Caller("", ""))
+
+
+def ring(grants: Iterable[Grant], workspaces: Iterable[str] = (WORKSPACE,)) -> Ring:
+    """All of them together."""
+    return Ring({grant.sha256: grant for grant in grants}, frozenset(workspaces))
 
 
 class Auth:
-    """Checks tokens against `records`, which is asked anew each time."""
+    """Checks tokens against `current`, which gives the ring of the moment; `clock` is in unix seconds."""
 
-    def __init__(self, records: Callable[[], Sequence[KeyRecord]]) -> None:
-        self._records = records
+    def __init__(self, current: Callable[[], Ring], clock: Callable[[], float] = time.time) -> None:
+        self._current = current
+        self._clock = clock
 
     def authenticate(self, token: str | None, workspace: str | None = None) -> Caller:
-        """Whose key `token` is.  Raises KeyInvalid."""
+        """Whose key `token` is; `workspace` is where the caller wants to be, None for the key's own.
+
+        Raises KeyInvalid, WorkspaceInvalid, WorkspaceDenied, WorkspaceUnknown.
+        """
         if not token or len(token) > TOKEN_CHARACTERS_MAX:
             raise KeyInvalid
-        given, found = digest(token).encode(), ""
-        for record in self._records():
-            if hmac.compare_digest(record.sha256.encode(), given):
-                found = record.id
-        if not found:
+        given, now = digest(token), self._current()
+        grant = now.grants.get(given, _NOBODY)
+        if not hmac.compare_digest(grant.sha256, given) or self._clock() >= grant.expires_at:
             raise KeyInvalid
-        return Caller(found, WORKSPACE)
+        caller = grant.caller
+        if workspace is not None and workspace != caller.workspace:
+            raise _elsewhere(caller, workspace, now)
+        return caller
 
 
-def single(secret: str) -> Callable[[], Sequence[KeyRecord]]:
-    """The records where one key was set by hand: nothing is stored."""
-    only = (KeyRecord("key-env", "set by hand", digest(secret), ""),)
-    return lambda: only
+def _elsewhere(caller: Caller, workspace: str, ring: Ring) -> WorkspaceInvalid | WorkspaceDenied | WorkspaceUnknown:
+    """Why a caller cannot be there.  Who is no administrator is not told which workspaces there are."""
+    if not WORKSPACE_ID.fullmatch(workspace):
+        return WorkspaceInvalid()
+    if caller.role == "admin" and workspace not in ring.workspaces:
+        return WorkspaceUnknown(workspace)
+    return WorkspaceDenied()

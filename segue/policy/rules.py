@@ -18,6 +18,7 @@ from segue.core.errors import (
     FormatInvalid,
     LastRoleInvalid,
     MessagesInvalid,
+    ModelDenied,
     NotSupported,
     PartialWithThinking,
     RolesInvalid,
@@ -37,6 +38,12 @@ class Rule:
 
 # A thinking wish on a model that cannot think is ignored, as the original does; there is no row for it.
 RULES: tuple[Rule, ...] = (
+    # The readers have told it before; here no door can forget it.
+    Rule(
+        "the caller may use the model",
+        lambda request, card: not request.caller.may_use(request.model, card.name),
+        lambda request, card: ModelDenied(request.model),
+    ),
     Rule(
         "somebody has said something",
         lambda request, card: not request.messages,

@@ -97,11 +97,13 @@ class NoLibrary:
 
 @frozen
 class Volume:
-    """A document that is there to be read: a file, or a text that was sent (`sent`; then there is no `held`)."""
+    """A document that is there to be read: a file, or a text that was sent (`sent`; then there is no `held`).
+    `owner` is the workspace that it is read for."""
 
     tokens: int
     held: Readable | None = None
     sent: str = ""
+    owner: str = ""
 
     @property
     def name(self) -> str:
@@ -159,7 +161,7 @@ class Reader:
 
     def __init__(self, library: Library, finder: Finder, limits: Limits) -> None:
         self._library, self._finder, self._limits = library, finder, limits
-        self._counts: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, str, bytes], int] = OrderedDict()
 
     async def read(self, request: Request, model: Model) -> Read:
         """Read what the conversation is about.  Raises the Faults of `Library`, MessageTooLong, TokensTooMany."""
@@ -175,7 +177,7 @@ class Reader:
                 else ()
             )
             await self._check_messages(request, model)
-            volumes = await self._volumes(sources, files, model)
+            volumes = await self._volumes(sources, files, model, request.caller.workspace)
             bare = await model.ids(request)
             prefix = await model.count(request.prefix) if request.prefix else 0
             tokens = len(bare) + sum(volume.tokens for volume in volumes)
@@ -257,7 +259,9 @@ class Reader:
             if await _length(message.content, model, limit) > limit:
                 raise MessageTooLong(limit)
 
-    async def _volumes(self, sources: Sequence[Source], files: Sequence[Readable], model: Model) -> list[Volume]:
+    async def _volumes(
+        self, sources: Sequence[Source], files: Sequence[Readable], model: Model, workspace: str
+    ) -> list[Volume]:
         """The documents in the order they are mentioned in, with their lengths."""
         limit, spent = self._limits.text_tokens_max, 0
         opened = iter(files)
@@ -265,18 +269,20 @@ class Reader:
         for source in sources:
             if source.id is not None:
                 held = next(opened)
-                volumes.append(Volume(held.file.tokens, held))
+                volumes.append(Volume(held.file.tokens, held, owner=workspace))
                 continue
-            tokens = await self._counted(source.text, model, limit - spent)
+            tokens = await self._counted(source.text, model, limit - spent, workspace)
             spent += tokens
             if spent > limit:
                 raise MessageTooLong(limit)
-            volumes.append(Volume(tokens, sent=source.text))
+            volumes.append(Volume(tokens, sent=source.text, owner=workspace))
         return volumes
 
-    async def _counted(self, text: str, model: Model, limit: int) -> int:
-        """How many tokens the text has, or a number past the limit; remembered, for a text comes with every turn."""
-        key = model.card.name, hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    async def _counted(self, text: str, model: Model, limit: int, workspace: str) -> int:
+        """How many tokens the text has, or a number past the limit; remembered, for a text comes with every turn, and
+        for its workspace alone: what was counted before is there sooner."""
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = model.card.name, workspace, digest
         known = self._counts.get(key)
         if known is not None:
             self._counts.move_to_end(key)

@@ -1,7 +1,8 @@
 """Asks of documents wherever their text lies: in an uploaded file, whose index lies beside it, or in a message.
 
 A text that was sent, or a file without an index of its own, gets one when it is first asked about: built apart, one
-at a time, and kept by content while there is room, for it comes again with every turn of its conversation.
+at a time, and kept by workspace and content while there is room, for it comes again with every turn of its
+conversation; in another workspace the same text gets an index of its own, as if nobody had ever sent it.
 
 Laws: nothing here holds up the event loop; what is kept has a limit in bytes, and what was used longest ago goes first;
 whoever stops waiting stops the work; what loads dictionaries is imported when a question comes, in the thread that
@@ -45,7 +46,7 @@ class Held(Protocol):
 
 
 class Volume(Protocol):
-    """A document: a file, or the text that was `sent`; and its length."""
+    """A document: a file, or the text that was `sent`; its length, and the workspace it is read for."""
 
     @property
     def tokens(self) -> int: ...
@@ -53,6 +54,8 @@ class Volume(Protocol):
     def held(self) -> Held | None: ...
     @property
     def sent(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
 
 
 @frozen
@@ -182,7 +185,8 @@ def _beside(volume: Volume) -> _Open | None:
 def _named(volume: Volume, parts: Sequence[Part]) -> tuple[str, bytes]:
     """What its index is called, and its text."""
     data = volume.held.text.read_bytes() if volume.held is not None else volume.sent.encode("utf-8", "replace")
-    digest = hashlib.blake2b(data, digest_size=16)
+    digest = hashlib.blake2b(f"{volume.owner}\n".encode(), digest_size=16)
+    digest.update(data)
     for part in parts:
         digest.update(f"{part.start} {part.label}\n".encode("utf-8", "replace"))
     return digest.hexdigest(), data

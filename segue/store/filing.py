@@ -251,6 +251,12 @@ class FilesStore:
         return await self._change(job.content.workspace, act)
 
 
+def forget_workspace(rows: Rows, workspace: str) -> None:
+    """A workspace is gone: forget its files; their bytes are swept, as those of any file that was removed."""
+    for table in ("files", "removed", "jobs"):
+        rows.run(f"DELETE FROM {table} WHERE workspace = ?", workspace)
+
+
 def _add(rows: Rows, file: File, form: str, quota: Quota) -> File:
     content = (file.workspace, file.sha256)
     held = rows.one("SELECT count(*), coalesce(sum(bytes), 0) FROM files WHERE workspace = ?", file.workspace)

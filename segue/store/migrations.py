@@ -65,7 +65,95 @@ _FILES = """
     );
 """
 
-STEPS: tuple[str, ...] = (_FILES,)
+_TENANCY = """
+    CREATE TABLE organisations (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    );
+    CREATE TABLE workspaces (
+        id TEXT PRIMARY KEY,
+        organisation TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        models TEXT,
+        limits TEXT NOT NULL,
+        removed_at INTEGER
+    );
+    CREATE TABLE keys (
+        id TEXT PRIMARY KEY,
+        workspace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        sha256 TEXT NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        role TEXT NOT NULL,
+        hint TEXT NOT NULL,
+        expires_at INTEGER,
+        revoked_at INTEGER,
+        models TEXT,
+        limits TEXT NOT NULL
+    );
+    CREATE INDEX keys_by_workspace ON keys (workspace, id);
+    CREATE TABLE acts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        what TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        details TEXT NOT NULL
+    );
+    CREATE INDEX acts_by_workspace ON acts (workspace, id);
+    CREATE TABLE revisions (
+        name TEXT PRIMARY KEY,
+        number INTEGER NOT NULL
+    );
+"""
+
+_USAGE = """
+    CREATE TABLE ledger (
+        id TEXT PRIMARY KEY,
+        at REAL NOT NULL,
+        hour INTEGER NOT NULL,
+        workspace TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        model TEXT NOT NULL,
+        served TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        reasoning_tokens INTEGER NOT NULL,
+        first_ms INTEGER,
+        total_ms INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        cost_micros INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX ledger_by_hour ON ledger (hour);
+    CREATE TABLE usage_days (
+        day TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        served TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        reasoning_tokens INTEGER NOT NULL,
+        cost_micros INTEGER NOT NULL,
+        PRIMARY KEY (day, workspace, key_id, served)
+    ) WITHOUT ROWID;
+    CREATE INDEX usage_by_workspace ON usage_days (workspace, day);
+    CREATE INDEX usage_by_key ON usage_days (key_id, day);
+    CREATE TABLE counters (
+        name TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        at REAL NOT NULL
+    ) WITHOUT ROWID;
+"""
+
+STEPS: tuple[str, ...] = (_FILES, _TENANCY, _USAGE)
 
 # SQLite's INTEGER has 64 bits, its REAL too, and its TEXT sorts by bytes: so is PostgreSQL told.
 _POSTGRES = {

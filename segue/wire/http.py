@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from segue.core import frozen
-from segue.core.errors import Fault, Internal, MethodNotAllowed, PathUnknown, TooLarge
+from segue.core.errors import Fault, Internal, MethodNotAllowed, ModelDenied, PathUnknown, RoleDenied, TooLarge
 from segue.core.events import Event, Failed
 from segue.core.generation import ModelCard, Reading
-from segue.core.request import Caller, Request
+from segue.core.request import UNASKED, Caller, Request
+from segue.core.usage import Book
 from segue.wire.body import ClientGone, Receive, Send, body, json_object
 from segue.wire.dashscope import write as dashscope
+from segue.wire.inspection import wanted
 from segue.wire.limits import Limits as Limits
 from segue.wire.limits import Patience
 from segue.wire.openai import write as openai
@@ -62,10 +64,11 @@ class Door(Generic[S]):
 
     `prepare` may raise a Fault; `answer` never raises, its last event is `Finished` or `Failed`,
     and closing it is the cancellation.  `authenticate` takes the bearer token and the workspace
-    header and raises KeyInvalid.  `names` lists every name a model answers to; `card_of` raises
+    header and raises Denied.  `names` lists every name a model answers to; `card_of` raises
     ModelUnknown.  `encode` gives token ids and bytes of raw text for a model name, and raises
     ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.  `reads_documents` is whether a
-    model of this name reads some.  `patience` belongs to the one event loop that the door is served by.
+    model of this name reads some.  `book` is where requests to models are entered.  `patience` belongs to the one
+    event loop that the door is served by.
     """
 
     prepare: Callable[[Request], Awaitable[S]]
@@ -79,6 +82,7 @@ class Door(Generic[S]):
     reads_documents: Callable[[str], bool] = lambda name: False
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
+    book: Book | None = None
 
 
 WordedError = Callable[[Fault, str], Reply]
@@ -103,19 +107,33 @@ class Exchange:
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
+_LOOKING = frozenset({"GET", "HEAD"})
+"""What a key that may only read may do."""
+
 
 class Endpoint:
     """An ASGI app for one path: methods, key and refusals around a handler.
 
-    `handlers` is by HTTP method; `error` words a Fault in the path's protocol.
+    `handlers` is by HTTP method; `error` words a Fault in the path's protocol; `only` is who may come here, where not
+    everybody with a key may; `entered` is what a request is called in the book, empty where it asks no model.
     """
 
-    def __init__(self, door: Door[S], error: WordedError, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        door: Door[S],
+        error: WordedError,
+        handlers: Mapping[str, Handler],
+        only: Callable[[Caller], bool] | None = None,
+        entered: str = "",
+    ) -> None:
+        self._book = door.book if entered else None
+        self._entered = entered
         self._new_id = door.new_id
         self._authenticate = door.authenticate
         self._limits = door.limits
         self._error = error
         self._handlers = handlers
+        self._only = only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._new_id()
@@ -127,7 +145,11 @@ class Endpoint:
                 raise MethodNotAllowed(method)
             headers = self._headers(scope)
             caller = self._authenticate(bearer(headers), _text(headers.get(b"x-dashscope-workspace")))
-            await handler(Exchange(scope, receive, line, request_id, headers, caller))
+            exchange = Exchange(scope, receive, line, request_id, headers, caller)
+            if self._book is None:
+                await self._handle(handler, exchange)
+            else:
+                await self._enter(self._book, handler, exchange)
         except ClientGone:
             return
         except Fault as fault:
@@ -135,6 +157,32 @@ class Endpoint:
         except Exception:
             log.exception("request failed", extra={"request_id": request_id})
             await self._refuse(Internal(), request_id, line)
+
+    def _handle(self, handler: Handler, exchange: Exchange) -> Awaitable[None]:
+        """Handle a request, if its caller may make it.  Raises RoleDenied."""
+        caller = exchange.caller
+        if caller.role == "read-only" and exchange.scope["method"] not in _LOOKING:
+            raise RoleDenied
+        if self._only is not None and not self._only(caller):
+            raise RoleDenied
+        return handler(exchange)
+
+    async def _enter(self, book: Book, handler: Handler, exchange: Exchange) -> None:
+        """Handle a request that is entered in the book, from now until nothing more of it is done."""
+        book.begin(exchange.id, exchange.caller, self._entered)
+        fault: Fault | None = None
+        try:
+            await self._handle(handler, exchange)
+        except Fault as refusal:
+            fault = refusal
+            raise
+        except ClientGone:
+            raise
+        except Exception:
+            fault = Internal()
+            raise
+        finally:
+            book.end(exchange.id, fault)
 
     def _headers(self, scope: Scope) -> Mapping[bytes, bytes]:
         """Headers by name.  Of several with one name the first counts.  Raises TooLarge."""
@@ -181,6 +229,19 @@ def bearer(headers: Mapping[bytes, bytes]) -> str | None:
     return _text(token.strip()) if scheme.lower() == b"bearer" else None
 
 
+def card_for(door: Door[S], caller: Caller, name: str) -> ModelCard:
+    """The card of the model that answers to `name`, for one who may use it.  Raises ModelUnknown, ModelDenied."""
+    card = door.card_of(name)
+    if not caller.may_use(name, card.name):
+        raise ModelDenied(name)
+    return card
+
+
+def names_for(door: Door[S], caller: Caller) -> Sequence[tuple[str, ModelCard]]:
+    """The names that the caller may use."""
+    return [(name, card) for name, card in door.names() if caller.may_use(name, card.name)]
+
+
 async def read_object(door: Door[S], exchange: Exchange) -> dict[str, object]:
     """The request body as a JSON object.  Raises TooLarge, TimedOut, BodyInvalid, ClientGone."""
     limits = door.limits
@@ -206,6 +267,8 @@ async def send_plain(exchange: Exchange, data: bytes, kind: str) -> None:
 async def respond(door: Door[S], exchange: Exchange, request: Request, writer: Writer, stream: bool) -> None:
     """Prepare the request and write its answer, streamed or whole.  Raises Fault before the status line."""
     ignored = request.ignored
+    if (inspection := wanted(exchange.headers)) is not UNASKED:
+        request = replace(request, inspection=inspection)
     with presence(door.patience, exchange.receive) as client:
         job = await door.prepare(request)
         del request  # an answer may wait long; its conversation need not wait with it

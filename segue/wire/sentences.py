@@ -18,6 +18,7 @@ from segue.core.errors import (
     FilesTooMany,
     FileTroubled,
     FileUnknown,
+    InspectionFailed,
     MessagesInvalid,
     MessageTooLong,
     OutOfRange,
@@ -227,3 +228,20 @@ _TROUBLES: dict[Trouble, str] = {
 def number(value: float | int) -> str:
     """A number as JSON writes it, within `QUOTED_CHARS_MAX`."""
     return (str(int(value)) if value == int(value) else str(value))[:QUOTED_CHARS_MAX]
+
+
+def inspected(fault: InspectionFailed) -> str:
+    """A text is not wanted here."""
+    return f"{'Input' if fault.side == 'input' else 'Output'} data may contain inappropriate content."
+
+
+def banned(fault: InspectionFailed) -> tuple[str, str]:
+    """A text is not wanted here for a reason that has a code of its own: the code and the sentence."""
+    match fault.ban:
+        case "faq":
+            return "FaqRuleBlocked", "Input or output data is blocked by faq rule."
+        case "infringement":
+            return "IPInfringementSuspect", "Input data is suspected of being involved in IP infringement."
+        case _:
+            said = "Input or output data may contain inappropriate content with custom rule."
+            return "CustomRoleBlocked", said

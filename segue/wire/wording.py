@@ -9,16 +9,20 @@ Choices where the service's documents are silent or disagree are marked `choice`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from segue.core.errors import (
+    AlreadyThere,
     AsyncDenied,
     BodyInvalid,
+    BurstExceeded,
     DocumentsMixed,
     EngineFailed,
     EngineLost,
     Fault,
     FieldMissing,
+    FieldUnknown,
     FieldWrong,
     FileAbsent,
     FileGone,
@@ -27,36 +31,58 @@ from segue.core.errors import (
     FileTroubled,
     FileUnknown,
     FormatInvalid,
+    InspectionFailed,
+    InspectionLost,
+    KeyAbsent,
     KeyInvalid,
     LastRoleInvalid,
     MessagesInvalid,
     MessageTooLong,
     MethodNotAllowed,
+    ModelDenied,
     ModelUnknown,
     NotSupported,
     OutOfRange,
     PartialWithThinking,
     PathUnknown,
+    PlacesTaken,
     PrefixIllegal,
     PromptTooLong,
     PurposeWrong,
     QueueFull,
     QuotaFull,
+    QuotaSpent,
     RateExceeded,
+    RoleDenied,
     RolesInvalid,
     StopInvalid,
     StoreLost,
     TimedOut,
+    TokenRateExceeded,
     TokensTooMany,
     TooLarge,
+    ValueRefused,
+    WorkspaceDenied,
+    WorkspaceInvalid,
+    WorkspaceUnknown,
 )
 from segue.wire import sentences
 from segue.wire.sentences import QUOTED_CHARS_MAX, ROLE
 
 PREFIX = "<400> InternalError.Algo.InvalidParameter: "
+INSPECTION_PREFIX = "<400> InternalError.Algo.DataInspectionFailed: "
 KEY_NATIVE = "Invalid API-key provided."
 KEY_COMPAT = (
     "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
+)
+BURST = (
+    "Request rate increased too quickly. To ensure system stability, please adjust your client logic to scale requests "
+    "more smoothly over time."
+)
+NOT_AUTHORIZED = (
+    "Access denied: Either you are not authorized to access this workspace, or the workspace does not exist. Please:\n"
+    "Verify the workspace configuration.\n"
+    "Check your API endpoint settings. Ensure you are targeting the correct environment."
 )
 INTERNAL = "An internal error has occured, please try again later or contact service support."
 
@@ -66,7 +92,7 @@ class Wording:
     """An error as one protocol says it.
 
     `code` and `type` are the protocol's own (an empty code is none; `type` and `param` are the OpenAI-compatible
-    one's only); `prefixed` marks an error of the model's layer, whose message then begins with `PREFIX`.
+    one's only); `prefixed` marks an error of the model's layer, whose message then begins with `prefix`.
     """
 
     status: int
@@ -76,11 +102,12 @@ class Wording:
     param: str | None = None
     prefixed: bool = False
     retry_after_s: int | None = None
+    prefix: str = PREFIX
 
     @property
     def sentence(self) -> str:
         """The message as it is sent."""
-        return PREFIX + self.message if self.prefixed else self.message
+        return self.prefix + self.message if self.prefixed else self.message
 
 
 def native(fault: Fault) -> Wording:
@@ -96,6 +123,8 @@ def native(fault: Fault) -> Wording:
             return _parameter(ROLE)
         case KeyInvalid():
             return Wording(401, "InvalidApiKey", "", KEY_NATIVE)
+        case RoleDenied():
+            return Wording(403, "AccessDenied", "", "Access denied.")
         case AsyncDenied():
             return Wording(403, "AccessDenied", "", "Current user api does not support asynchronous calls.")
         case ModelUnknown():
@@ -105,7 +134,14 @@ def native(fault: Fault) -> Wording:
             return Wording(429, "Throttling", "", said, retry_after_s=1)
         case RateExceeded():
             said = "Requests rate limit exceeded, please try again later."
-            return Wording(429, "Throttling.RateQuota", "", said, retry_after_s=1)
+            return Wording(429, "Throttling.RateQuota", "", said, retry_after_s=_seconds(fault.wait_s))
+        case BurstExceeded():
+            return Wording(429, "Throttling.BurstRate", "", BURST, retry_after_s=_seconds(fault.wait_s))
+        case TokenRateExceeded() | QuotaSpent(what="tokens"):
+            said = "Allocated quota exceeded, please increase your quota limit."
+            return Wording(429, "Throttling.AllocationQuota", "", said, retry_after_s=_seconds(fault.wait_s))
+        case InspectionFailed(ban="content"):
+            return _gateway("DataInspectionFailed", sentences.inspected(fault))
         case QuotaFull(what="files"):
             said = f"Out of number, <{fault.limit}> of <{fault.limit}> files has been uploaded."
             return _gateway("BadRequest.TooMany", said)
@@ -136,14 +172,26 @@ def compat(fault: Fault) -> Wording:
         case AsyncDenied():
             denied = "Current user api does not support asynchronous calls."
             return Wording(403, "access_denied", "access_denied", denied)
+        case RoleDenied():
+            return Wording(403, "access_denied", "access_denied", "Access denied.")
         case ModelUnknown():
             said = f"The model `{fault.model[:QUOTED_CHARS_MAX]}` does not exist or you do not have access to it."
             return Wording(404, "model_not_found", "invalid_request_error", said)
         case PurposeWrong():  # without a code, as recorded
             return _schema("'purpose' must be 'file-extract'", "purpose", "")
         case QueueFull() | RateExceeded():
-            said = "You exceeded your current requests list."
-            return Wording(429, "limit_requests", "limit_requests", said, retry_after_s=1)
+            said, wait_s = "You exceeded your current requests list.", getattr(fault, "wait_s", 1.0)
+            return Wording(429, "limit_requests", "limit_requests", said, retry_after_s=_seconds(wait_s))
+        case BurstExceeded():
+            code = "limit_burst_rate"
+            return Wording(429, code, code, BURST, retry_after_s=_seconds(fault.wait_s))
+        case TokenRateExceeded() | QuotaSpent(what="tokens"):
+            code = "insufficient_quota"
+            said = "You exceeded your current quota, please check your plan and billing details."
+            return Wording(429, code, code, said, retry_after_s=_seconds(fault.wait_s))
+        case InspectionFailed(ban="content"):
+            code, said = "data_inspection_failed", sentences.inspected(fault)
+            return Wording(400, code, code, said, prefixed=True, prefix=INSPECTION_PREFIX)
         case _:
             return _in_compat_codes(_common(fault))
 
@@ -153,7 +201,7 @@ def _in_compat_codes(wording: Wording) -> Wording:
     match wording.code:
         case "InvalidParameter":
             return replace(wording, code="invalid_parameter_error", type="invalid_request_error")
-        case "InternalError":
+        case "InternalError" | "InternalError.Algo":
             return replace(wording, code="internal_error", type="internal_error")
         case code:
             return replace(wording, type=code)
@@ -205,13 +253,26 @@ def _common(fault: Fault) -> Wording:
             return _parameter(f"The parameters of all tools together must have at most {fault.limit} bytes")
         case TooLarge():
             return _gateway("BadRequest.TooLarge", "Payload Too Large.")
+        case ModelDenied():
+            return Wording(403, "Model.AccessDenied", "", "Model access denied.")
+        case WorkspaceInvalid() | WorkspaceDenied() | WorkspaceUnknown():
+            return _workspace(fault)
+        case FieldUnknown() | ValueRefused() | KeyAbsent() | AlreadyThere():
+            return _administered(fault)
         case MethodNotAllowed():
             # choice: the documents list the sentence under 400; 405 is what HTTP calls it.
             said = f"Request method '{fault.method[:QUOTED_CHARS_MAX]}' is not supported."
             return Wording(405, "InvalidParameter", "", said)
         case PathUnknown():
             return Wording(404, "NotFound", "", "Not found!")
-        case EngineLost():
+        case PlacesTaken():
+            said = "Too many concurrent requests."
+            return Wording(429, "Throttling.Concurrency", "", said, retry_after_s=_seconds(fault.wait_s))
+        case QuotaSpent():
+            return _gateway("Arrearage", "Access denied, please make sure your account is in good standing.")
+        case InspectionFailed():
+            return _gateway(*sentences.banned(fault))
+        case EngineLost() | InspectionLost():
             said = "Model is unavailable, please try again later."
             return Wording(503, "ModelUnavailable", "", said, retry_after_s=1)
         case StoreLost():
@@ -219,8 +280,15 @@ def _common(fault: Fault) -> Wording:
             return Wording(500, "SystemError", "", said, retry_after_s=1)
         case TimedOut():
             return Wording(500, "RequestTimeOut", "", "Request timed out, please try again later.")
-        case EngineFailed() | _:  # Internal, and any Fault nobody has worded, which a test forbids
+        case EngineFailed():
+            return Wording(500, "InternalError.Algo", "", "inference internal error.")
+        case _:  # Internal, and any Fault nobody has worded, which a test forbids
             return Wording(500, "InternalError", "", INTERNAL)
+
+
+def _seconds(wait_s: float) -> int:
+    """A wait in whole seconds, as `retry-after` has it; never so short that it is over too soon."""
+    return max(1, math.ceil(wait_s))
 
 
 def _parameter(message: str) -> Wording:
@@ -238,6 +306,31 @@ def _file(fault: FileUnknown | FileGone | FileProcessing | FileTroubled) -> Word
     if isinstance(fault, FileTroubled) and fault.trouble in ("parse", "timeout"):
         return Wording(500, "InternalError", "", said)
     return _gateway("InvalidParameter", said)
+
+
+def _workspace(fault: WorkspaceInvalid | WorkspaceDenied | WorkspaceUnknown) -> Wording:
+    """A workspace that the caller cannot have.  choice: the documents give three refusals and not which is when."""
+    match fault:
+        case WorkspaceInvalid():
+            return Wording(401, "NOT AUTHORIZED", "", NOT_AUTHORIZED)
+        case WorkspaceDenied():
+            return Wording(403, "Workspace.AccessDenied", "", "Workspace access denied.")
+        case WorkspaceUnknown():
+            return Wording(404, "WorkSpaceNotFound", "", "WorkSpace can not be found.")
+
+
+def _administered(fault: FieldUnknown | ValueRefused | KeyAbsent | AlreadyThere) -> Wording:
+    """A refusal of the administration, which is ours; the codes are the service's."""
+    match fault:
+        case FieldUnknown():
+            return _gateway("InvalidParameter", f"There is no field {fault.field[:QUOTED_CHARS_MAX]}.")
+        case ValueRefused():
+            return _gateway("InvalidParameter", f"{fault.field}: {fault.reason}")
+        case KeyAbsent():
+            return Wording(404, "NotFound", "", "Not found!")
+        case AlreadyThere():
+            said = f"{fault.what.capitalize()} {fault.id[:QUOTED_CHARS_MAX]} already exists."
+            return Wording(409, "Conflict", "", said)
 
 
 def _schema(message: str, param: str, code: str = "invalid_value") -> Wording:

@@ -13,10 +13,11 @@ from pathlib import Path
 from segue.catalogue.read import read_catalogue
 from segue.core import errors
 from segue.core.errors import Fault, FieldMissing, FieldWrong, MessagesInvalid, NotSupported, OutOfRange, TooLarge
+from segue.wire.admin.operations import BASE, OPERATIONS
 from segue.wire.dashscope.read import FIELDS as DASHSCOPE
 from segue.wire.fields import Field
 from segue.wire.openai.read import FIELDS as OPENAI
-from segue.wire.wording import Wording, compat, native
+from segue.wire.wording import PREFIX, Wording, compat, native
 from tests.docs.keywords import rows as keyword_rows
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,6 +32,10 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("no such path", errors.PathUnknown()),
         ("wrong method on a known path", errors.MethodNotAllowed("GET")),
         ("no key, a malformed one, or one that was never issued", errors.KeyInvalid()),
+        ("the key's role does not cover what is asked for", errors.RoleDenied()),
+        ("`X-DashScope-WorkSpace` has no id's form", errors.WorkspaceInvalid()),
+        ("`X-DashScope-WorkSpace` is not the key's own workspace", errors.WorkspaceDenied()),
+        ("there is no such workspace; told to an administrator only", errors.WorkspaceUnknown("…")),
         ("`X-DashScope-Async: enable`", errors.AsyncDenied()),
         ("the body is not a JSON object in UTF-8", errors.BodyInvalid("")),
         ("the body has more bytes than `server.body_bytes_max`", TooLarge("body", 1)),
@@ -39,6 +44,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
     ],
     "Model": [
         ("no model answers to this name", errors.ModelUnknown("…")),
+        ("the workspace, or the key, may not use the model", errors.ModelDenied("…")),
         ("`model` is absent", FieldMissing("model")),
     ],
     "Fields that are absent": [
@@ -182,6 +188,31 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("web search", NotSupported("search")),
         ("thinking, as a refusal; today a wish to think is read past", NotSupported("thinking", "…")),
     ],
+    "Administration": [
+        ("a field there is not", errors.FieldUnknown("…")),
+        ("a value that cannot be; the reason follows", errors.ValueRefused("limits.concurrent", "…")),
+        ("no such key", errors.KeyAbsent("…")),
+        ("a workspace of this id is there, or was", errors.AlreadyThere("workspace", "…")),
+    ],
+    "Limits and quotas": [
+        (
+            "more requests in a minute than the key, the workspace or the model has",
+            errors.RateExceeded(0.5),
+        ),
+        ("more requests in a second", errors.BurstExceeded(0.5)),
+        ("more tokens in a minute", errors.TokenRateExceeded(0.5)),
+        ("as many requests run as may run at a time", errors.PlacesTaken(0.5)),
+        ("the month's tokens are used", errors.QuotaSpent("tokens", 1.0)),
+        ("the month's money is used", errors.QuotaSpent("money", 1.0)),
+    ],
+    "Inspection": [
+        ("what is asked holds what is not wanted", errors.InspectionFailed("input")),
+        ("what is answered does, also in mid-stream", errors.InspectionFailed("output")),
+        ("the service that inspects says `custom`", errors.InspectionFailed("output", "custom")),
+        ("it says `faq`", errors.InspectionFailed("output", "faq")),
+        ("it says `infringement`", errors.InspectionFailed("input", "infringement")),
+        ("it cannot be asked, and `moderation.callout_closed` is true", errors.InspectionLost()),
+    ],
     "Load and failures": [
         ("as many answers wait as may wait (`engine.queue`)", errors.QueueFull()),
         ("the engine is starting, or died under the answer twice", errors.EngineLost()),
@@ -233,6 +264,8 @@ def _fault(when: str, fault: Fault) -> tuple[str, ...]:
 def _said(wording: Wording) -> str:
     """The sentence as code; a dagger stands for the prefix of the model's layer."""
     fence = "``" if "`" in wording.message else "`"
+    if wording.prefix != PREFIX and wording.prefixed:
+        return f"`{wording.sentence}`"
     pad = " " if wording.message.startswith("`") or wording.message.endswith("`") else ""
     return f"{fence}{pad}{wording.message}{pad}{fence}" + (" †" if wording.prefixed else "")
 
@@ -263,7 +296,13 @@ def keywords() -> str:
     return table(("keyword", "here", "note"), keyword_rows())
 
 
+def administration() -> str:
+    """What the administration can be asked."""
+    return table(("", "path", "does"), [(each.method, f"`{BASE}{each.path}`", each.summary) for each in OPERATIONS])
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "administration": administration,
     "openai-fields": lambda: fields(OPENAI),
     "dashscope-fields": lambda: fields(DASHSCOPE),
     "faults": faults,

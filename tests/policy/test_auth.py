@@ -1,139 +1,199 @@
-"""Keys: issued once, kept as digests, compared whole, withdrawn at once."""
+"""Keys: compared whole and in constant time, looked up by what nobody can steer, ended on time; and the workspace
+that a caller names."""
 
 from __future__ import annotations
 
-import os
+import math
 import re
-import stat
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from segue.core.errors import KeyInvalid
-from segue.policy.auth import TOKEN_CHARACTERS_MAX, Auth, single
-from segue.policy.keys import KeyFile, KeysUnusable
+from segue.core.errors import Denied, KeyInvalid, WorkspaceDenied, WorkspaceInvalid, WorkspaceUnknown
+from segue.core.request import Caller
+from segue.policy.auth import TOKEN_CHARACTERS_MAX, Auth, Grant, Ring, ring
+from segue.policy.keys import digest, hint, new_id, new_secret
+
+ONE, TWO, ADMIN = (new_secret() for _ in range(3))
+GRANTS = (
+    Grant(digest(ONE), Caller("key-1", "default")),
+    Grant(digest(TWO), Caller("key-2", "ws-two", models=frozenset({"a"}))),
+    Grant(digest(ADMIN), Caller("key-3", "default", role="admin")),
+)
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> KeyFile:
-    return KeyFile(tmp_path / "data" / "keys.json")
+def house(*grants: Grant) -> Auth:
+    all = ring(grants or GRANTS, ["default", "ws-two", "ws-three"])
+    return Auth(lambda: all)
 
 
-def test_a_new_key_opens_and_a_withdrawn_one_does_not(keys: KeyFile) -> None:
-    auth = Auth(keys.records)
-    first, one = keys.new("one")
-    second, two = keys.new("two")
-    assert re.fullmatch(r"sk-[0-9a-f]{48}", first)
-    assert auth.authenticate(first).key == one.id
-    assert auth.authenticate(second, "ws-anything").key == two.id
-    assert auth.authenticate(second).workspace == "default"
-    assert keys.remove(one.id)
-    assert not keys.remove(one.id)
-    with pytest.raises(KeyInvalid):
-        auth.authenticate(first)
-    assert auth.authenticate(second).key == two.id
+def test_a_key_is_as_random_as_is_said() -> None:
+    assert re.fullmatch(r"sk-[0-9a-f]{48}", ONE)
+    assert len({new_secret() for _ in range(100)} | {new_id() for _ in range(100)}) == 200
+    assert ONE.startswith(hint(ONE))
+    assert len(hint(ONE)) == 7
 
 
-def test_another_process_that_changes_the_file_is_heard(keys: KeyFile) -> None:
-    auth = Auth(keys.records)
-    secret, record = KeyFile(keys.path).new("elsewhere")
-    assert auth.authenticate(secret).key == record.id
-    KeyFile(keys.path).remove(record.id)
-    with pytest.raises(KeyInvalid):
-        auth.authenticate(secret)
+def test_whose_key_it_is() -> None:
+    auth = house()
+    assert auth.authenticate(ONE) == GRANTS[0].caller
+    assert auth.authenticate(TWO) == GRANTS[1].caller
 
 
-def test_what_is_not_a_key(keys: KeyFile) -> None:
-    secret, _ = keys.new("one")
-    auth = Auth(keys.records)
-    long = "k" * (TOKEN_CHARACTERS_MAX + 1)
-    for token in (
+@pytest.mark.parametrize(
+    "token",
+    [
         None,
         "",
         "sk-",
-        secret[:-1],
-        secret + "0",
-        secret.upper(),
-        " " + secret,
-        long,
+        ONE[:-1],
+        ONE + "0",
+        ONE.upper(),
+        " " + ONE,
+        "k" * (TOKEN_CHARACTERS_MAX + 1),
         "sk-é",
         "\udcff",
         "\0",
-    ):
+        digest(ONE),
+        "-" * 64,
+    ],
+)
+def test_what_is_not_a_key(token: str | None) -> None:
+    with pytest.raises(KeyInvalid):
+        house().authenticate(token)
+
+
+def test_a_ring_without_keys_opens_nothing() -> None:
+    empty = ring(())
+    for token in (ONE, "-" * 64, ""):
         with pytest.raises(KeyInvalid):
-            auth.authenticate(token)
+            Auth(lambda: empty).authenticate(token)
 
 
-def test_every_record_is_compared(monkeypatch: pytest.MonkeyPatch, keys: KeyFile) -> None:
-    secrets = [keys.new(str(n))[0] for n in range(5)]
-    compared: list[bytes] = []
+def test_a_key_ends_on_the_second() -> None:
+    now = [99.0]
+    all = ring([replace(GRANTS[0], expires_at=100.0)])
+    auth = Auth(lambda: all, lambda: now[0])
+    assert auth.authenticate(ONE).key == "key-1"
+    now[0] = 100.0
+    with pytest.raises(KeyInvalid):
+        auth.authenticate(ONE)
 
-    def compare(one: bytes, two: bytes) -> bool:
-        compared.append(one)
+
+def test_what_is_withdrawn_opens_nothing_from_the_next_ring_on() -> None:
+    rings = [ring(GRANTS)]
+    auth = Auth(lambda: rings[-1])
+    assert auth.authenticate(ONE).key == "key-1"
+    rings.append(ring(GRANTS[1:]))
+    with pytest.raises(KeyInvalid):
+        auth.authenticate(ONE)
+
+
+# What the time could tell
+
+
+class Spied(Mapping[str, Grant]):
+    """Notes what it is asked for."""
+
+    def __init__(self, grants: Mapping[str, Grant]) -> None:
+        self._grants = grants
+        self.asked: list[str] = []
+
+    def __getitem__(self, key: str) -> Grant:
+        self.asked.append(key)
+        return self._grants[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._grants)
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+
+@pytest.mark.parametrize("token", [ONE, TWO, ONE[:-1] + "x", ONE[:10], "sk-" + "0" * 48, "x"])
+@pytest.mark.parametrize("many", [1, 3])
+def test_every_token_costs_one_look_at_its_digest_and_one_compare_in_constant_time(
+    token: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, two: str) -> bool:
+        compared.append((one, two))
         return one == two
 
     monkeypatch.setattr("segue.policy.auth.hmac.compare_digest", compare)
-    Auth(keys.records).authenticate(secrets[0])
-    assert len(compared) == 5
+    spied = Spied({grant.sha256: grant for grant in GRANTS[:many]})
+    with suppress(KeyInvalid):
+        Auth(lambda: Ring(spied)).authenticate(token)
+    assert spied.asked == [digest(token)]  # never the token, nor a part of it
+    assert len(compared) == 1
+    assert {len(each) for pair in compared for each in pair} == {64}
 
 
-def test_the_file_holds_no_key_and_is_its_owners_alone(keys: KeyFile) -> None:
-    secret, record = keys.new("one")
-    text = keys.path.read_text(encoding="utf-8")
-    assert secret not in text
-    assert secret.removeprefix("sk-") not in text
-    assert record.sha256 in text
-    assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(keys.path.parent.stat().st_mode) == 0o700
-    keys.new("two")
-    assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
-    assert sorted(path.name for path in keys.path.parent.iterdir()) == ["keys.json", "keys.json.lock"]
+def test_a_digest_says_nothing_of_how_much_of_a_key_was_right() -> None:
+    """Of neighbours of a key as many digits agree with its digest as chance gives: 1 in 16."""
+    near = [ONE[:-2] + f"{n:02x}" for n in range(256)]
+    right = digest(ONE)
+    agreeing = [sum(a == b for a, b in zip(digest(token), right, strict=True)) for token in near if token != ONE]
+    assert 3.3 < statistics.mean(agreeing) < 4.7
 
 
-def test_keys_made_at_the_same_time_are_all_kept(keys: KeyFile) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        secrets = [secret for secret, _ in pool.map(lambda n: KeyFile(keys.path).new(str(n)), range(16))]
-    auth = Auth(keys.records)
-    assert len({auth.authenticate(secret).key for secret in secrets}) == 16
+@pytest.mark.slow
+def test_the_time_of_a_guess_does_not_depend_on_how_right_it_is() -> None:
+    """Of 20 000 guesses each, taken in turns, the medians differ by less than a fiftieth."""
+    all = ring([Grant(digest(new_secret()), Caller("k", "w")) for _ in range(1000)] + list(GRANTS))
+    auth = Auth(lambda: all)
+    kinds = {"none": "sk-" + "z" * 48, "half": ONE[:27] + "z" * 24, "nearly": ONE[:-1] + "z"}
+    taken: dict[str, list[int]] = {kind: [] for kind in kinds}
+    for _ in range(20_000):
+        for kind, token in kinds.items():
+            begun = time.perf_counter_ns()
+            with suppress(KeyInvalid):
+                auth.authenticate(token)
+            taken[kind].append(time.perf_counter_ns() - begun)
+    medians = [statistics.median(times) for times in taken.values()]
+    assert max(medians) / min(medians) < 1.02
 
 
-def test_keys_made_by_processes_at_the_same_time_are_all_kept(keys: KeyFile) -> None:
-    code = "import sys,pathlib; from segue.policy.keys import KeyFile; KeyFile(pathlib.Path(sys.argv[1])).new('p')"
-    running = [subprocess.Popen([sys.executable, "-c", code, str(keys.path)]) for _ in range(3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
-    assert len(keys.records()) == 3
+# The workspace that a caller names
 
 
-def test_a_file_that_cannot_be_read(keys: KeyFile) -> None:
-    assert keys.records() == ()
-    keys.path.parent.mkdir()
-    for text in ("", "{", "[]", '{"version":1,"keys":[{"id":1}]}'):
-        keys.path.write_text(text, encoding="utf-8")
-        with pytest.raises(KeysUnusable, match="cannot be read"):
-            KeyFile(keys.path).records()
-        with pytest.raises(KeysUnusable):
-            KeyFile(keys.path).new("more")
-        assert keys.path.read_text(encoding="utf-8") == text  # never overwritten with less
+def refusal(token: str, workspace: str) -> type[Denied]:
+    with pytest.raises(Denied) as caught:
+        house().authenticate(token, workspace)
+    return caught.type
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file, not a folder")
-    with pytest.raises(KeysUnusable, match="cannot be written"):
-        KeyFile(tmp_path / "data" / "keys.json").new("one")
+def test_the_callers_own_workspace_may_be_named() -> None:
+    assert house().authenticate(TWO, "ws-two").workspace == "ws-two"
+    assert house().authenticate(ADMIN, "default").workspace == "default"
 
 
-def test_left_by_a_crash(keys: KeyFile) -> None:
-    keys.path.parent.mkdir()
-    keys.path.with_name(f"keys.json.{os.getpid()}.new").write_text("half")
-    keys.new("one")
-    assert len(keys.records()) == 1
+def test_another_workspace_is_refused_whether_it_is_there_or_not() -> None:
+    assert refusal(TWO, "default") is WorkspaceDenied
+    assert refusal(TWO, "ws-three") is WorkspaceDenied
+    assert refusal(TWO, "ws-nowhere") is WorkspaceDenied
+    assert refusal(TWO, "WS-TWO") is WorkspaceDenied
 
 
-def test_a_single_key_is_not_stored() -> None:
-    auth = Auth(single("chosen"))
-    assert auth.authenticate("chosen").key == "key-env"
-    with pytest.raises(KeyInvalid):
-        auth.authenticate("other")
+def test_an_administrator_is_told_what_is_not_there() -> None:
+    assert refusal(ADMIN, "ws-three") is WorkspaceDenied
+    assert refusal(ADMIN, "ws-nowhere") is WorkspaceUnknown
+
+
+@pytest.mark.parametrize("named", ["-", "a b", "ws-two\n", "é", "x" * 65, "ws-two,default", "../default"])
+def test_what_is_no_workspace_at_all(named: str) -> None:
+    assert refusal(TWO, named) is WorkspaceInvalid
+    assert refusal(ADMIN, named) is WorkspaceInvalid
+
+
+def test_a_wrong_key_is_told_before_a_wrong_workspace() -> None:
+    assert refusal("sk-wrong", "é") is KeyInvalid
+
+
+def test_never_expiring_is_for_ever() -> None:
+    assert GRANTS[0].expires_at == math.inf

@@ -11,12 +11,13 @@ from segue.core.errors import (
     FormatInvalid,
     LastRoleInvalid,
     MessagesInvalid,
+    ModelDenied,
     NotSupported,
     PartialWithThinking,
     RolesInvalid,
 )
 from segue.core.generation import Ability
-from segue.core.request import Format, Message, Request, Source, Tool, ToolChoice
+from segue.core.request import Caller, Format, Message, Request, Source, Tool, ToolChoice
 from segue.policy import rules
 from tests.prompt.templates import LLAMA_TOKENS, card
 from tests.requests import request, said, user
@@ -26,6 +27,20 @@ EVERYTHING: frozenset[Ability] = frozenset({"partial", "tools", "json", "thinkin
 
 # rule, a request that breaks it, the abilities with which it does, the fault, its facts
 BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, ...]]] = [
+    (
+        "the caller may use the model",
+        request(model="qwen-plus", caller=Caller("k", "w", models=frozenset({"qwen-max"}))),
+        EVERYTHING,
+        ModelDenied,
+        ("qwen-plus",),
+    ),
+    (
+        "the caller may use the model",
+        request(model="a", caller=Caller("k", "w", models=frozenset({"a"}), key_models=frozenset())),
+        EVERYTHING,
+        ModelDenied,
+        ("a",),
+    ),
     ("somebody has said something", request(), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
     ("somebody has said something", request(prefix="x"), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
     (
@@ -137,6 +152,11 @@ KEPT: list[tuple[Request, frozenset[Ability]]] = [
     (request(Message("system", "json"), user("a"), format=Format("json_object")), EVERYTHING),
     (request(user("a"), format=Format("json_schema", schema={})), EVERYTHING),
     (request(user("a"), format=Format("text")), NOTHING),
+    (request(user("a"), model="x", caller=Caller("k", "w", models=frozenset({"m"}))), NOTHING),  # by its own name
+    (
+        request(user("a"), model="x", caller=Caller("k", "w", models=frozenset("xy"), key_models=frozenset("x"))),
+        NOTHING,
+    ),
     (request(user("a"), Message("tool", "b")), NOTHING),
 ]
 

@@ -245,7 +245,7 @@ async def test_a_caller_who_leaves_lets_go_of_the_files() -> None:
     assert desk.library.open == 0
 
 
-async def test_a_text_is_counted_once() -> None:
+async def test_a_text_is_counted_once_a_workspace() -> None:
     desk = Desk(context=65_536)
     counted: list[int] = []
     encode = desk.engine.encode
@@ -260,6 +260,8 @@ async def test_a_text_is_counted_once() -> None:
         counted.clear()
         await desk.prepare(asked(user("x"), texts=("y" * 20_000,)))
         assert counted.count(20_000) == expected
+    await desk.prepare(replace(asked(user("x"), texts=("y" * 20_000,)), caller=replace(CALLER, workspace="space-2")))
+    assert counted.count(20_000) == 1  # what another workspace sent is counted as if it were new
 
 
 ids = st.sampled_from([*FILES, *LONG, "", "nobody's"])

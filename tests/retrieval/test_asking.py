@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ class Volume:
     tokens: int
     held: Held | None = None
     sent: str = ""
+    owner: str = "w"
 
 
 class Builder:
@@ -105,6 +106,15 @@ async def test_texts_that_were_sent(tmp_path: Path) -> None:
     again = await asking.find(volumes, QUESTION, (), 600)
     assert any("Quorvane" in text for _, text in again)
     assert len(builder.built) == 3  # once for each
+
+
+async def test_a_text_that_another_workspace_sent_is_read_as_if_it_were_new() -> None:
+    builder = Builder()
+    asking = Asking(builder, 10**9)
+    for _ in range(2):
+        await asking.find([sent(ENGLISH)], QUESTION, (), 400)
+        await asking.find([replace(sent(ENGLISH), owner="another")], QUESTION, (), 400)
+    assert len(builder.built) == 2
 
 
 async def test_what_stands_for_all_of_them(tmp_path: Path) -> None:

@@ -47,9 +47,53 @@ def about(fault: Fault, sentence: str, status: int = 400) -> Row:
 BODY = "Required body invalid, please check the request body format."
 REQ = "invalid_request_error"
 KEY = "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
+NOT_AUTHORIZED = (
+    "Access denied: Either you are not authorized to access this workspace, or the workspace does not exist. Please:\n"
+    "Verify the workspace configuration.\nCheck your API endpoint settings. "
+    "Ensure you are targeting the correct environment."
+)
 ASYNC = "Current user api does not support asynchronous calls."
 
+
+def denied(fault: Fault, status: int, code: str, sentence: str) -> Row:
+    """A row of those who may not: the code is used as it is for all that the other protocol has."""
+    return fault, (status, code, sentence), (status, code, code, None, sentence)
+
+
+def ours(fault: Fault, sentence: str) -> Row:
+    """A row of the administration."""
+    return about(fault, sentence)
+
+
+BURST = (
+    "Request rate increased too quickly. To ensure system stability, please adjust your client logic to scale requests "
+    "more smoothly over time."
+)
+QUOTA_NATIVE = "Allocated quota exceeded, please increase your quota limit."
+QUOTA_COMPAT = "You exceeded your current quota, please check your plan and billing details."
+GOOD_STANDING = "Access denied, please make sure your account is in good standing."
+INSPECTED, INSPECTION = (
+    "{} data may contain inappropriate content.",
+    "<400> InternalError.Algo.DataInspectionFailed: ",
+)
+CUSTOM = "Input or output data may contain inappropriate content with custom rule."
+FAQ = "Input or output data is blocked by faq rule."
+INFRINGEMENT = "Input data is suspected of being involved in IP infringement."
+
 ROWS: list[Row] = [
+    denied(errors.ModelDenied("qwen-plus"), 403, "Model.AccessDenied", "Model access denied."),
+    denied(errors.WorkspaceDenied(), 403, "Workspace.AccessDenied", "Workspace access denied."),
+    denied(errors.WorkspaceUnknown("x"), 404, "WorkSpaceNotFound", "WorkSpace can not be found."),
+    denied(errors.WorkspaceInvalid(), 401, "NOT AUTHORIZED", NOT_AUTHORIZED),
+    denied(errors.AlreadyThere("workspace", "x"), 409, "Conflict", "Workspace x already exists."),
+    denied(errors.KeyAbsent("x"), 404, "NotFound", "Not found!"),
+    (
+        errors.RoleDenied(),
+        (403, "AccessDenied", "Access denied."),
+        (403, "access_denied", "access_denied", None, "Access denied."),
+    ),
+    ours(errors.FieldUnknown("x"), "There is no field x."),
+    ours(errors.ValueRefused("role", "One of a, b."), "role: One of a, b."),
     (
         errors.BodyInvalid("secret detail"),
         (400, "InvalidParameter", BODY),
@@ -310,8 +354,8 @@ ROWS: list[Row] = [
     ),
     (
         errors.EngineFailed("secret detail"),
-        (500, "InternalError", INTERNAL),
-        (500, "internal_error", "internal_error", None, INTERNAL),
+        (500, "InternalError.Algo", "inference internal error."),
+        (500, "internal_error", "internal_error", None, "inference internal error."),
     ),
     (
         errors.Internal(),
@@ -340,6 +384,61 @@ ROWS: list[Row] = [
         errors.RateExceeded(0.5),
         (429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."),
         (429, "limit_requests", "limit_requests", None, "You exceeded your current requests list."),
+    ),
+    (
+        errors.BurstExceeded(0.5),
+        (429, "Throttling.BurstRate", BURST),
+        (429, "limit_burst_rate", "limit_burst_rate", None, BURST),
+    ),
+    (
+        errors.TokenRateExceeded(12.2),
+        (429, "Throttling.AllocationQuota", QUOTA_NATIVE),
+        (429, "insufficient_quota", "insufficient_quota", None, QUOTA_COMPAT),
+    ),
+    (
+        errors.PlacesTaken(1.0),
+        (429, "Throttling.Concurrency", "Too many concurrent requests."),
+        (429, "Throttling.Concurrency", "Throttling.Concurrency", None, "Too many concurrent requests."),
+    ),
+    (
+        errors.QuotaSpent("tokens", 3600.0),
+        (429, "Throttling.AllocationQuota", QUOTA_NATIVE),
+        (429, "insufficient_quota", "insufficient_quota", None, QUOTA_COMPAT),
+    ),
+    (
+        errors.QuotaSpent("money", 3600.0),
+        (400, "Arrearage", GOOD_STANDING),
+        (400, "Arrearage", "Arrearage", None, GOOD_STANDING),
+    ),
+    (
+        errors.InspectionFailed("input"),
+        (400, "DataInspectionFailed", INSPECTED.format("Input")),
+        (400, "data_inspection_failed", "data_inspection_failed", None, INSPECTION + INSPECTED.format("Input")),
+    ),
+    (
+        errors.InspectionFailed("output"),
+        (400, "DataInspectionFailed", INSPECTED.format("Output")),
+        (400, "data_inspection_failed", "data_inspection_failed", None, INSPECTION + INSPECTED.format("Output")),
+    ),
+    (
+        errors.InspectionFailed("output", "custom"),
+        (400, "CustomRoleBlocked", CUSTOM),
+        (400, "CustomRoleBlocked", "CustomRoleBlocked", None, CUSTOM),
+    ),
+    (
+        errors.InspectionFailed("output", "faq"),
+        (400, "FaqRuleBlocked", FAQ),
+        (400, "FaqRuleBlocked", "FaqRuleBlocked", None, FAQ),
+    ),
+    (
+        errors.InspectionFailed("input", "infringement"),
+        (400, "IPInfringementSuspect", INFRINGEMENT),
+        (400, "IPInfringementSuspect", "IPInfringementSuspect", None, INFRINGEMENT),
+    ),
+    (
+        errors.InspectionLost(),
+        (503, "ModelUnavailable", "Model is unavailable, please try again later."),
+        (503, "ModelUnavailable", "ModelUnavailable", None, "Model is unavailable, please try again later."),
     ),
 ]
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 from segue.core.errors import AsyncDenied
 from segue.core.request import Request
 from segue.wire.dashscope import read, write
-from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
+from segue.wire.http import Door, Endpoint, Exchange, S, card_for, names_for, read_object, respond, send_json
 from segue.wire.query import number, query_of
 
 BASE = "/api/v1"
@@ -21,7 +21,7 @@ def routes(door: Door[S]) -> list[Route]:
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
         name = read.model_name(values)
-        high, stream = door.card_of(name).output_tokens_max, wants_stream(exchange)
+        high, stream = card_for(door, exchange.caller, name).output_tokens_max, wants_stream(exchange)
         documents = door.reads_documents(name)
         request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, high, documents)
         return request, write.Writer(request, form), form.stream
@@ -37,7 +37,7 @@ def routes(door: Door[S]) -> list[Route]:
         page_no = max(1, min(number(query, "page_no", 1), PAGE_NO_MAX))
         page_size = max(1, min(number(query, "page_size", PAGE_SIZE), PAGE_SIZE_MAX))
         wanted = query.get("model")
-        found = [entry for entry in door.names() if wanted is None or entry[0] == wanted]
+        found = [entry for entry in names_for(door, exchange.caller) if wanted is None or entry[0] == wanted]
         page = found[(page_no - 1) * page_size : page_no * page_size]
         body = write.models(page, len(found), page_no, page_size, exchange.id)
         await send_json(exchange, body, write.WHOLE_HEADERS)
@@ -45,7 +45,7 @@ def routes(door: Door[S]) -> list[Route]:
     async def tokenizer(exchange: Exchange) -> None:
         values = await read_object(door, exchange)
         model = read.model_name(values)
-        door.card_of(model)  # an unknown model is told before the input is looked at
+        card_for(door, exchange.caller, model)  # an unknown model is told before the input is looked at
         ids: list[int] = []
         pieces: list[bytes] = []
         for text in read.texts(values, door.limits):
@@ -55,7 +55,10 @@ def routes(door: Door[S]) -> list[Route]:
         await send_json(exchange, write.tokens(ids, pieces, exchange.id), write.WHOLE_HEADERS)
 
     return [
-        Route(f"{BASE}/services/aigc/text-generation/generation", Endpoint(door, write.error, {"POST": generation})),
+        Route(
+            f"{BASE}/services/aigc/text-generation/generation",
+            Endpoint(door, write.error, {"POST": generation}, entered="native/generation"),
+        ),
         Route(f"{BASE}/models", Endpoint(door, write.error, {"GET": models})),
         Route(f"{BASE}/tokenizer", Endpoint(door, write.error, {"POST": tokenizer})),
     ]

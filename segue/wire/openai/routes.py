@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from segue.core.request import Request
-from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
+from segue.wire.http import Door, Endpoint, Exchange, S, card_for, names_for, read_object, respond, send_json
 from segue.wire.openai import read, write
 
 BASE = "/compatible-mode/v1"
@@ -17,7 +17,7 @@ def routes(door: Door[S]) -> list[Route]:
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
         name = read.model_name(values)
-        high = door.card_of(name).output_tokens_max
+        high = card_for(door, exchange.caller, name).output_tokens_max
         documents = door.reads_documents(name)
         request, form = read.read(values, exchange.id, exchange.caller, door.limits, high, documents)
         return request, write.Writer(request, form, int(door.clock())), form.stream
@@ -27,15 +27,15 @@ def routes(door: Door[S]) -> list[Route]:
         await respond(door, exchange, *asked(exchange, await read_object(door, exchange)))
 
     async def models(exchange: Exchange) -> None:
-        await send_json(exchange, write.models(door.names(), created))
+        await send_json(exchange, write.models(names_for(door, exchange.caller), created))
 
     async def model(exchange: Exchange) -> None:
         name: str = exchange.scope["path_params"]["id"]
-        door.card_of(name)  # raises ModelUnknown
+        card_for(door, exchange.caller, name)  # raises ModelUnknown, ModelDenied
         await send_json(exchange, write.model(name, created))
 
     return [
-        Route(f"{BASE}/chat/completions", Endpoint(door, write.error, {"POST": chat})),
+        Route(f"{BASE}/chat/completions", Endpoint(door, write.error, {"POST": chat}, entered="compatible/chat")),
         Route(f"{BASE}/models", Endpoint(door, write.error, {"GET": models})),
         Route(f"{BASE}/models/{{id:path}}", Endpoint(door, write.error, {"GET": model})),
     ]

@@ -1,0 +1,92 @@
+"""`segue usage`: who has used how much, as a table or as CSV, from the ledger itself."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated, cast, get_args
+
+import typer
+from rich.table import Table
+
+from segue.app import database_of, names_of
+from segue.cli.terminal import MISUSED, ConfigOption, Stop, out
+from segue.config import Settings
+from segue.config_read import load
+from segue.core.usage import By, Line
+from segue.store.ledger import Ledger, Range
+
+MICROS = 1_000_000
+HEAD = ("requests", "failed", "input", "cached", "output", "reasoning", "cost")
+
+
+def usage(
+    by: Annotated[str, typer.Option(help="What a line is about: day, hour, key, workspace or model.")] = "day",
+    since: Annotated[str, typer.Option(help="The first day, such as 2026-11-01 (UTC).")] = "",
+    until: Annotated[str, typer.Option(help="The last day.")] = "",
+    workspace: Annotated[str, typer.Option(help="Of this workspace only.")] = "",
+    key: Annotated[str, typer.Option(help="Of this key only, by its id.")] = "",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, for another program.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Requests, tokens and costs: input tokens include the cached ones, output tokens the reasoning."""
+    if by not in get_args(By):
+        raise Stop(f"--by is one of {', '.join(get_args(By))}", MISUSED)
+    settings = load(file=config)
+    range = Range(_day(since, "--since"), _day(until, "--until"), workspace, key)
+    lines = asyncio.run(_summary(settings, cast(By, by), range))
+    currency = names_of(settings).catalogue.currency
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([by, *HEAD, "currency"])
+        writer.writerows([line.of, *_figures(line), currency] for line in lines)
+        return
+    table = Table(by, *HEAD[:-1], f"cost{f', {currency}' if currency else ''}", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        table.add_row(line.of or "-", *_figures(line))
+    if len(lines) > 1:
+        table.add_row("all", *_figures(_all(lines)))
+    out().print(table)
+
+
+async def _summary(settings: Settings, by: By, range: Range) -> list[Line]:
+    database = database_of(settings)
+    await database.open()
+    try:
+        return await Ledger(database).summary(by, range)
+    finally:
+        await database.close()
+
+
+def _figures(line: Line) -> list[str]:
+    tokens = (line.input_tokens, line.cached_tokens, line.output_tokens, line.reasoning_tokens)
+    cost = f"{line.cost_micros // MICROS}.{line.cost_micros % MICROS:06}"
+    return [str(line.requests), str(line.failed), *map(str, tokens), cost]
+
+
+def _all(lines: Sequence[Line]) -> Line:
+    return Line(
+        "",
+        sum(line.requests for line in lines),
+        sum(line.failed for line in lines),
+        sum(line.input_tokens for line in lines),
+        sum(line.cached_tokens for line in lines),
+        sum(line.output_tokens for line in lines),
+        sum(line.reasoning_tokens for line in lines),
+        sum(line.cost_micros for line in lines),
+    )
+
+
+def _day(said: str, option: str) -> str:
+    """A day as the ledger has it.  Raises Stop."""
+    if not said:
+        return ""
+    try:
+        return time.strftime("%Y-%m-%d", time.strptime(said, "%Y-%m-%d"))
+    except ValueError:
+        raise Stop(f"{option} is a day such as 2026-11-01, not {said}", MISUSED) from None

@@ -1,0 +1,266 @@
+"""One limit each: how much may yet be had of it, by this server.
+
+    Own, OwnPlaces          this server alone keeps the count
+    Leased, LeasedPlaces    servers share it; each has small shares of it, so that hardly a request asks the others
+
+Laws: who is refused has used nothing; a share is used soon or is lost, and as large as what was used of the last; of
+one count a server asks one question at a time; when the others cannot be asked, this server keeps the limit alone until
+they can.  `take` returns 0 when it was had, else how many seconds to wait.  It knows no caller and no Fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from segue.core.counting import SLOTS, Ask, CountersLost, Grant, Window
+
+PLACE_WAIT_S = 1.0
+"""How long whoever finds no place is told to wait: when one will be free, nobody knows."""
+_SHARE_SLOTS = 2
+_SHARE_MAX = 4096
+_REFUSED_S = 0.05  # how long a refusal holds, so that a crowd that is refused does not ask each for itself
+_ALONE_S = 2.0
+
+Clock = Callable[[], float]
+Asking = Callable[[Ask], Awaitable[Grant]]
+"""Asks the shared counts.  Raises CountersLost."""
+
+
+class Gauge(Protocol):
+    """What can be had at a rate: requests, tokens."""
+
+    most: int
+
+    async def take(self, count: int = 1) -> float:
+        """Have `count`, all or none."""
+        ...
+
+    def add(self, count: int) -> None:
+        """Count what has been had in any case."""
+        ...
+
+    def give(self, count: int = 1) -> None:
+        """What was just taken was not used."""
+        ...
+
+    def idle(self) -> bool:
+        """Whether it can be forgotten."""
+        ...
+
+
+class Places(Protocol):
+    """What is had for a while: a place among those that run."""
+
+    most: int
+
+    async def take(self) -> float:
+        """Have a place."""
+        ...
+
+    def give(self) -> None:
+        """Leave it."""
+        ...
+
+    def idle(self) -> bool:
+        """Whether it can be forgotten."""
+        ...
+
+
+class Own:
+    """A rate that this server keeps alone."""
+
+    __slots__ = ("_clock", "_window")
+
+    def __init__(self, most: int, window_s: float, clock: Clock) -> None:
+        self._window = Window(most, window_s)
+        self._clock = clock
+
+    @property
+    def most(self) -> int:
+        return self._window.most
+
+    @most.setter
+    def most(self, most: int) -> None:
+        self._window.most = most
+
+    async def take(self, count: int = 1) -> float:
+        now = self._clock()
+        return 0.0 if self._window.take(now, count, count) else self._window.wait_s(now, count)
+
+    def add(self, count: int) -> None:
+        self._window.add(self._clock(), count)
+
+    def give(self, count: int = 1) -> None:
+        self._window.give(count)
+
+    def idle(self) -> bool:
+        return self._window.idle(self._clock())
+
+
+class OwnPlaces:
+    """Places that this server keeps alone."""
+
+    __slots__ = ("_taken", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._taken = 0
+
+    async def take(self) -> float:
+        if self._taken >= self.most:
+            return PLACE_WAIT_S
+        self._taken += 1
+        return 0.0
+
+    def give(self) -> None:
+        self._taken -= 1
+
+    def idle(self) -> bool:
+        return not self._taken
+
+
+class Leased:
+    """A rate that servers share."""
+
+    def __init__(self, name: str, most: int, window_s: float, clock: Clock, asking: Asking) -> None:
+        self.most = most
+        self._name = name
+        self._window_s = window_s
+        self._clock = clock
+        self._asking = asking
+        self._share_s = _SHARE_SLOTS * window_s / SLOTS
+        self._left = 0  # of the share
+        self._until = 0.0
+        self._size = 1
+        self._shut_until = 0.0
+        self._shut_for = 0  # who asks for less than this is not shut out
+        self._owed = 0  # had, and not yet told
+        self._waiting = 0
+        self._asked: asyncio.Task[None] | None = None
+        self._alone = Window(most, window_s)
+        self._alone_until = 0.0
+
+    async def take(self, count: int = 1) -> float:
+        self._waiting += count
+        try:
+            while True:
+                now = self._clock()
+                if now < self._until and self._left >= count:
+                    self._left -= count
+                    return 0.0
+                if now < self._alone_until:
+                    self._alone.most = self.most
+                    return 0.0 if self._alone.take(now, count, count) else self._alone.wait_s(now, count)
+                if count >= self._shut_for and now < self._shut_until:
+                    return self._shut_until - now
+                await self._renew(count, now)
+        finally:
+            self._waiting -= count
+
+    def add(self, count: int) -> None:
+        self._owed += count
+
+    def give(self, count: int = 1) -> None:
+        self._left += count
+
+    def idle(self) -> bool:
+        return self._clock() >= max(self._until, self._shut_until) and not (self._owed or self._waiting)
+
+    async def tell(self) -> None:
+        """Let the others know what has been had."""
+        if self._owed:
+            owed, self._owed = self._owed, 0
+            try:
+                await self._asking(Ask(self._name, self.most, self._window_s, 1, 0, owed))
+            except CountersLost:
+                self._owed += owed
+
+    async def _renew(self, count: int, now: float) -> None:
+        """Ask for another share, or wait for the answer to the question that somebody else has asked.
+
+        The question is a task of its own: whoever asked it may leave, and the answer must not be lost with them.
+        """
+        if self._asked is None:
+            self._size = min(2 * self._size, _SHARE_MAX) if now < self._until else max(1, self._size - self._left)
+            self._asked = asyncio.get_running_loop().create_task(self._ask(count))
+        await asyncio.wait([self._asked])
+
+    async def _ask(self, count: int) -> None:
+        owed, self._owed = self._owed, 0
+        want = max(count, self._size, self._waiting)
+        try:
+            grant = await self._asking(Ask(self._name, self.most, self._window_s, count, want, owed))
+        except CountersLost:
+            self._owed += owed
+            self._alone_until = self._clock() + _ALONE_S
+            return
+        finally:
+            self._asked = None
+        now = self._clock()
+        self._left = grant.had + (self._left if now < self._until else 0)
+        if grant.had:
+            self._until = now + self._share_s
+            self._shut_until = 0.0
+        else:
+            self._shut_until, self._shut_for = now + max(grant.wait_s, _REFUSED_S), count
+
+
+class LeasedPlaces:
+    """Places that servers share.  Those that nobody is in go back at the next `tell`."""
+
+    def __init__(self, name: str, most: int, clock: Clock, asking: Asking) -> None:
+        self.most = most
+        self._name = name
+        self._clock = clock
+        self._asking = asking
+        self._taken = 0
+        self._held = 0
+        self._waiting = 0
+        self._shut_until = 0.0
+        self._alone_until = 0.0
+        self._asked: asyncio.Task[None] | None = None
+
+    async def take(self) -> float:
+        self._waiting += 1
+        try:
+            while True:
+                now = self._clock()
+                if self._taken < (self.most if now < self._alone_until else self._held):
+                    self._taken += 1
+                    return 0.0
+                if now < self._alone_until or now < self._shut_until:
+                    return PLACE_WAIT_S
+                await self._hold(self._taken + self._waiting)
+        finally:
+            self._waiting -= 1
+
+    def give(self) -> None:
+        self._taken -= 1
+
+    def idle(self) -> bool:
+        return not (self._taken or self._held or self._waiting)
+
+    async def tell(self) -> None:
+        """Hold on to what is used, and give back the rest."""
+        if self._held and self._asked is None:
+            self._held = self._taken  # none of those that are given back may be taken meanwhile
+            await self._hold(self._taken)
+
+    async def _hold(self, want: int) -> None:
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_task(self._ask(want))
+        await asyncio.wait([self._asked])
+
+    async def _ask(self, want: int) -> None:
+        try:
+            grant = await self._asking(Ask(self._name, self.most, 0.0, want=want))
+        except CountersLost:
+            self._alone_until = self._clock() + _ALONE_S
+            return
+        finally:
+            self._asked = None
+        self._held = grant.had
+        if self._taken >= self._held:
+            self._shut_until = self._clock() + _REFUSED_S

@@ -1,0 +1,86 @@
+"""Builds what the house stands on: who may ask, who administers, and what is told of how it is.
+
+Laws: as those of `app`, of which it is a part: nothing here decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route
+
+from segue import metrics
+from segue.catalogue.read import Names
+from segue.config import Settings
+from segue.core.errors import ModelUnknown
+from segue.core.request import Caller
+from segue.core.tenancy import WORKSPACE
+from segue.engine.house import House
+from segue.observe import Observed
+from segue.pipeline import Job
+from segue.policy.auth import Grant
+from segue.policy.keys import digest
+from segue.store.database import Database
+from segue.store.filing import forget_workspace
+from segue.tenancy.directory import Directory, Fixed
+from segue.tenancy.office import Office
+from segue.tenancy.rows import begin
+from segue.tenancy.takeover import take_over
+from segue.wire.http import Door, Endpoint, Exchange, send_plain
+from segue.wire.openai.write import error as openai_error
+
+
+def office_of(names: Names, database: Database, changed: Callable[[], Awaitable[None]] | None = None) -> Office:
+    """Whoever administers workspaces and keys; `changed` is awaited behind each act."""
+
+    def known(model: str) -> bool:
+        try:
+            names.resolve(model)
+        except ModelUnknown:
+            return False
+        return True
+
+    return Office(database, time.time, known, changed, [forget_workspace])
+
+
+async def take_over_keys(settings: Settings, database: Database) -> None:
+    """What there must be in the database, and the keys of versions that kept them in a file.  Raises StoreUnusable."""
+    await database.change(lambda rows: begin(rows, int(time.time())), "tenancy")
+    await take_over(database, settings.auth.keys_file, time.time())
+
+
+def directory_of(settings: Settings, database: Database, removed: Callable[[], None]) -> Directory:
+    """Who may ask.  The keys that stand in the settings are in no row."""
+    auth = settings.auth
+    fixed = []
+    if auth.api_key:
+        fixed.append(Fixed(Grant(digest(auth.api_key), Caller("key-env", WORKSPACE)), only=True))
+    if auth.admin_key:
+        fixed.append(Fixed(Grant(digest(auth.admin_key), Caller("key-admin", WORKSPACE, role="admin"))))
+    return Directory(database, auth.refresh_s, fixed, removed)
+
+
+def probes(house: House, directory: Directory) -> list[BaseRoute]:
+    """The only two paths without a key; they say nothing but yes or no."""
+
+    async def alive(request: HttpRequest) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def ready(request: HttpRequest) -> PlainTextResponse:
+        is_ready = directory.fresh and await house.ready()
+        return PlainTextResponse("ready\n" if is_ready else "not ready\n", 200 if is_ready else 503)
+
+    return [Route("/healthz", alive), Route("/readyz", ready)]
+
+
+def metrics_of(door: Door[Job], observed: Observed, house: House) -> BaseRoute:
+    """The counters, for those who run the server: sums over everybody, which would tell a team of the others."""
+
+    async def shown(exchange: Exchange) -> None:
+        text = metrics.text(observed.counters, observed.times, await house.health())
+        await send_plain(exchange, text, metrics.CONTENT_TYPE)
+
+    return Route("/metrics", Endpoint(door, openai_error, {"GET": shown}, only=lambda caller: caller.oversees))

@@ -1,0 +1,1 @@
+"""Workspaces and keys: the acts of whoever administers them, and what every request needs to know of them."""

@@ -1,0 +1,1 @@
+"""The administration over HTTP: /admin/v1, which is ours alone."""

@@ -1,0 +1,3 @@
+"""The office must work in every database."""
+
+from tests.store.conftest import database as database
