@@ -39,7 +39,7 @@ from segue.files.counting import counted
 from segue.files.desk import Sizes
 from segue.files.indexing import IndexFailed, indexed
 from segue.files.work import Pace
-from segue.observe import Access, Observed
+from segue.observe import Access, Observed, Stages
 from segue.pipeline import Job, Pipeline
 from segue.policy.auth import Auth
 from segue.policy.inspection.inspector import Inspector
@@ -49,7 +49,7 @@ from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
 from segue.retrieval.asking import Asking
-from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys
+from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
 from segue.store.base import Blobs, Quota, StoreUnusable
 from segue.store.database import Database
 from segue.store.filing import FilesStore
@@ -112,7 +112,8 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     accounts = Accounts(settings, names, database, shared=bool(settings.store.url))
     meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector))
     observed = Observed(meter)
-    door = _door(settings, house, names, observed, directory, meter)
+    traces = traces_of(settings)
+    door = _door(settings, house, names, observed if traces is None else traces.around(observed), directory, meter)
 
     async def moved_in() -> None:
         if not settings.auth.api_key:
@@ -120,7 +121,8 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
         await office.tidy()
         await directory.refresh()
 
-    standing = Together(database, directory, accounts, *([] if archive is None else [archive]), ready=moved_in)
+    others = [part for part in (archive, traces) if part is not None]
+    standing = Together(database, directory, accounts, *others, ready=moved_in)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -152,7 +154,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app.state.office = office
     app.state.names = names
     app.state.reloads = [lambda settings: names.renew(read_catalogue(settings.models.catalogue))]
-    bare = not settings.server.cors_origins and not settings.log.access
+    bare = not settings.server.cors_origins and not settings.log.access and traces is None
     app.direct = {
         route.path: route.app
         for route in app.routes
@@ -162,6 +164,10 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app.state.accounts = accounts
     if settings.log.access:
         app.add_middleware(Access)
+    if traces is not None:
+        from segue.traces import Door as TracedDoor
+
+        app.add_middleware(TracedDoor, tracer=traces.tracer)
     if settings.server.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -212,7 +218,7 @@ def _reader(settings: Settings, archive: Archive | None) -> Reader:
 
 
 def _door(
-    settings: Settings, house: House, names: Names, observed: Observed, directory: Directory, book: Book
+    settings: Settings, house: House, names: Names, stages: Stages, directory: Directory, book: Book
 ) -> Door[Job]:
     def listed() -> Sequence[tuple[str, ModelCard]]:
         return [(name, house.card(name)) for name in names.listed()]
@@ -223,8 +229,8 @@ def _door(
         return ids, await engine.pieces(ids)
 
     return Door(
-        prepare=observed.prepare,
-        answer=observed.answer,
+        prepare=stages.prepare,
+        answer=stages.answer,
         authenticate=Auth(directory.current).authenticate,
         names=listed,
         card_of=house.card,

@@ -213,7 +213,7 @@ class Files:
         "Keep the bytes in an S3-compatible bucket instead, `s3://bucket/prefix`; the folder then has copies of what "
         "was used last.",
     )
-    bucket_endpoint: str = _setting("", "Where the bucket is, `https://host:port`; empty is Amazon's own.")
+    bucket_endpoint: str = _setting("", "Where the bucket is, like `http://127.0.0.1:9000`; empty is Amazon's own.")
     bucket_region: str = _setting("", "The bucket's region, where its endpoint asks for one.")
     bucket_key: str = _setting(
         "", "The id of the key to it. Empty: `AWS_ACCESS_KEY_ID` and the like, or the machine's role.", secret=True
@@ -312,6 +312,18 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """OpenTelemetry; needs the extra `otel`.  Spans of the door, of preparing and of answering, without any text."""
+
+    endpoint: str = _setting(
+        "",
+        "Where spans are sent, in OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`. Empty: nowhere. Headers "
+        "for it can stand in `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    share: float = _setting(1.0, "Which share of the traces that begin here is sent.", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set."""
 
@@ -327,6 +339,7 @@ class Settings:
     usage: Usage = field(default_factory=Usage)
     moderation: Moderation = field(default_factory=Moderation)
     log: Log = field(default_factory=Log)
+    traces: Traces = field(default_factory=Traces)
 
 
 @dataclass(frozen=True, slots=True)

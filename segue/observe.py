@@ -33,6 +33,7 @@ log = logging.getLogger("segue")
 FIELDS = (
     "request_id",  # also in the answer's x-request-id
     "key",  # the key's public identifier
+    "workspace",  # whose it is
     "model",  # as asked
     "served",  # who answered
     "outcome",  # finished, left (by the client), or the name of a Fault
@@ -116,6 +117,7 @@ class Observed:
         except Fault as fault:
             self.counters.requests_refused += 1
             about = {"request_id": request.id, "key": request.caller.key, "model": request.model}
+            about["workspace"] = request.caller.workspace
             _note("refused", {**about, "outcome": type(fault).__name__})
             raise
 
@@ -144,6 +146,7 @@ class Observed:
             self._time(begun, first, ended, output)
             fields: dict[str, object] = {
                 "request_id": job.prompt.request_id,
+                "workspace": job.prompt.workspace,
                 "served": job.served,
                 "outcome": outcome,
                 "prompt_tokens": started.prompt_tokens,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from segue import metrics
 from segue.catalogue.read import Names
 from segue.config import Settings
+from segue.config_read import SettingsInvalid
 from segue.core.errors import ModelUnknown
 from segue.core.request import Caller
 from segue.core.tenancy import WORKSPACE
@@ -31,6 +33,9 @@ from segue.tenancy.rows import begin
 from segue.tenancy.takeover import take_over
 from segue.wire.http import Door, Endpoint, Exchange, send_plain
 from segue.wire.openai.write import error as openai_error
+
+if TYPE_CHECKING:
+    from segue.traces import Traces
 
 
 def office_of(names: Names, database: Database, changed: Callable[[], Awaitable[None]] | None = None) -> Office:
@@ -61,6 +66,20 @@ def directory_of(settings: Settings, database: Database, removed: Callable[[], N
     if auth.admin_key:
         fixed.append(Fixed(Grant(digest(auth.admin_key), Caller("key-admin", WORKSPACE, role="admin"))))
     return Directory(database, auth.refresh_s, fixed, removed)
+
+
+def traces_of(settings: Settings) -> Traces | None:
+    """Whoever traces requests, where that is wanted.  Raises SettingsInvalid without its library."""
+    if not settings.traces.endpoint:
+        return None
+    # Imported when wanted: it is an extra.
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        from segue.traces import Traces
+    except ImportError as error:
+        raise SettingsInvalid([f"traces.endpoint needs the extra otel: pip install 'segue[otel]' ({error})"]) from error
+    return Traces(OTLPSpanExporter(endpoint=settings.traces.endpoint), settings.traces.share)
 
 
 def probes(house: House, directory: Directory) -> list[BaseRoute]:

@@ -163,6 +163,7 @@ async def test_what_is_written_down(caplog: pytest.LogCaptureFixture, monkeypatc
         "key-env",
         "NotSupported",
     )
+    assert refused["workspace"] == finished["workspace"] == "default"
     assert (failed["msg"], failed["outcome"], failed["output_tokens"]) == ("answered", "EngineLost", 4)
     assert (finished["outcome"], finished["output_tokens"]) == ("finished", len("a secret prompt"))
     assert finished["request_id"] == answer.headers["x-request-id"]
@@ -194,9 +195,9 @@ async def test_the_log_as_lines(log: Callable[[], str]) -> None:
     figures = r"prompt_tokens=\d+ cached_tokens=0 output_tokens=15 first_ms=\d+ total_ms=\d+"
     assert len(lines) == 5
     for line in lines:
-        said = rf"{at} info answered request_id={id} served=segue-scripted outcome=finished {figures}"
+        said = rf"{at} info answered request_id={id} workspace=default served=segue-scripted outcome=finished {figures}"
         assert re.fullmatch(said, line), line
-    refused = rf"{at} info refused request_id={id} key=key-env model=qwen-plus outcome=NotSupported\n"
+    refused = rf"{at} info refused request_id={id} key=key-env workspace=default model=qwen-plus outcome=NotSupported\n"
     assert re.fullmatch(refused, refusal), refusal
     assert abs(datetime.fromisoformat(refusal.split()[0]).timestamp() - time.time()) < 60
 

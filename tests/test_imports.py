@@ -12,13 +12,12 @@ import segue
 
 ROOT = Path(segue.__file__).parent
 STAGES = frozenset({"catalogue", "engine", "files", "output", "policy", "prompt", "store", "tenancy", "wire"})
-COMPOSERS = frozenset(
-    {"__main__", "accounts", "app", "cli", "standing"}
-)  # they build; nobody imports them
+COMPOSERS = frozenset({"__main__", "accounts", "app", "cli", "standing"})  # they build; nobody imports them
 OTHERS = {
     "core": frozenset[str](),
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},
     "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
+    "traces": frozenset({"core", "observe", "pipeline"}),  # stands around both
     "metrics": frozenset({"core", "engine", "observe"}),  # what the counters say
     "config_read": frozenset({"core", "config"}),  # fills the tree
     "files": frozenset({"core", "store"}),  # keeps its rows and bytes there

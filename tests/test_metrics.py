@@ -73,11 +73,13 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
 
 
 def test_engines_are_told_by_name() -> None:
-    scraped = text(Counters(), Times(), {"m": Health(True, 2, 3, 1, steps=4)}).decode()
+    scraped = text(Counters(), Times(), {"m": Health(True, 2, 3, 1, steps=4, kv_tokens=9, kv_tokens_used=5)}).decode()
     assert 'segue_engine_running{model="m"} 2.0' in scraped
     assert 'segue_engine_waiting{model="m"} 3.0' in scraped
     assert 'segue_engine_restarts_total{model="m"} 1.0' in scraped
     assert 'segue_engine_steps_total{model="m"} 4.0' in scraped
+    assert 'segue_engine_kv_tokens{model="m"} 9.0' in scraped
+    assert 'segue_engine_kv_tokens_used{model="m"} 5.0' in scraped
 
 
 @pytest.mark.parametrize("stream", [False, True])

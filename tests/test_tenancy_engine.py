@@ -51,6 +51,9 @@ async def test_what_another_workspace_has_sent(small_model: Path, tmp_path: Path
             _, cached_own, work_own = await ask("a")
             other, cached_other, work_other = await ask("b")
             _, cached_again, work_again = await ask("b")
+            told = (await client.get("/metrics", headers=bearer(ADMIN))).text
+            (used,) = re.findall(r"^segue_engine_kv_tokens_used\{.*\} (\S+)$", told, re.MULTILINE)
+            assert float(used) > 2 * 300  # the prompt, once for each of them
             assert cached_new == 0
             assert cached_own > 300
             assert work_own < work_new

@@ -38,6 +38,7 @@ _ENGINE_LIBRARY = "xllamacpp"
 # Beside the model file: key-value cache and working memory of the default settings, roughly.
 _MEMORY_SPARE_BYTES = 1_500_000_000
 _CLOCK_SPARE_S = 3600.0
+_SECRET_CHARACTERS_MIN = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
 def _key(settings: Settings) -> Finding:
     if settings.auth.api_key:
         return Finding("key", "ok", "set by hand (auth.api_key)")
+    if settings.auth.admin_key and len(settings.auth.admin_key) < _SECRET_CHARACTERS_MIN:
+        return Finding("key", "warn", "auth.admin_key can be guessed; take one of `openssl rand -hex 24`")
     old = settings.auth.keys_file
     if old.exists():
         try:

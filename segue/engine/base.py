@@ -17,7 +17,8 @@ from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
 @dataclass(frozen=True, slots=True)
 class Health:
     """How an engine is.  `waiting` and `running` count choices; `restarts` and `steps`, the batches that its model
-    computed, count since start."""
+    computed, count since start; `kv_tokens_used` of `kv_tokens` of context memory hold something (0 of 0: nobody
+    knows)."""
 
     ready: bool
     running: int = 0
@@ -25,6 +26,8 @@ class Health:
     restarts: int = 0
     detail: str = ""
     steps: int = 0
+    kv_tokens: int = 0
+    kv_tokens_used: int = 0
 
 
 class Engine(Protocol):

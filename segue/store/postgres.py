@@ -15,6 +15,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -69,10 +70,11 @@ class PostgresDatabase:
     def __init__(self, url: str, connections: int = 8, steps: Sequence[str] = STEPS) -> None:
         self._url = url
         self._steps = steps
-        self._places = asyncio.Semaphore(max(1, connections // 2))
-        changing = max(1, connections // 2)  # apart, so that reading never waits for those who wait for a lock
-        self._change = Threads[_Link](changing, "segue-change")
-        self._read = Threads[_Link](max(1, connections - changing), "segue-read")
+        half = max(1, connections // 2)  # apart, so that reading never waits for those who wait for a lock
+        self._places = asyncio.Semaphore(half)
+        self._alone = ThreadPoolExecutor(half, "segue-alone")
+        self._change = Threads[_Link](half, "segue-change")
+        self._read = Threads[_Link](max(1, connections - half), "segue-read")
 
     async def open(self) -> None:
         """See `database.Database`."""
@@ -103,6 +105,7 @@ class PostgresDatabase:
         """See `database.Database`."""
         await self._read.close(_Link.close)
         await self._change.close(_Link.close)
+        self._alone.shutdown(wait=False)
 
     async def read(self, act: Callable[[Rows], T]) -> T:
         """See `database.Database`."""
@@ -130,7 +133,8 @@ class PostgresDatabase:
     async def alone(self, within: str = "") -> AsyncIterator[None]:
         """See `database.Database`.  Each has a connection of its own, and at most so many at a time."""
         async with self._places:
-            taking = asyncio.create_task(asyncio.to_thread(_taken, _parameters(self._url), within))
+            loop = asyncio.get_running_loop()
+            taking = loop.run_in_executor(self._alone, _taken, _parameters(self._url), within)
             try:
                 connection = await asyncio.shield(taking)
             except asyncio.CancelledError:
@@ -139,7 +143,7 @@ class PostgresDatabase:
             try:
                 yield
             finally:
-                await asyncio.to_thread(connection.close)
+                connection.close()  # it says so and does not wait; the threads may all be waiting for this lock
 
 
 class _Link:
@@ -184,6 +188,9 @@ class _Link:
                 if time.monotonic() > until:
                     raise _lost(_said(error)) from None
                 log.warning("the database was lost, trying again: %s", _said(error))
+            except psycopg.DatabaseError as error:
+                # Without its details, which are values of rows: nobody's words are to be in a log.
+                raise type(error)(error.diag.message_primary or _said(error)) from None
             time.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(wait_s * 2, _AGAIN_MAX_S)
 
@@ -268,7 +275,7 @@ def _taken(parameters: dict[str, Any], within: str) -> Connection[Any]:
     return connection
 
 
-def _let_go(taking: asyncio.Task[Connection[Any]]) -> None:
+def _let_go(taking: asyncio.Future[Connection[Any]]) -> None:
     if not taking.cancelled() and taking.exception() is None:
         taking.result().close()
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from segue.core import frozen
@@ -38,11 +38,11 @@ class Fixed:
 
 @frozen
 class _Seen:
-    """The rows as they were at a revision."""
+    """The rows as they were at a revision, and the ring that follows from them."""
 
     revision: int
-    workspaces: Sequence[Workspace]
-    keys: Sequence[KeyRecord]
+    workspaces: dict[str, Workspace]
+    ring: Ring
 
 
 class Directory:
@@ -61,20 +61,18 @@ class Directory:
         self._fixed = tuple(fixed)
         self._removed = removed
         self._clock = clock
-        self._revision = -1
-        self._ring = _ring(_Seen(-1, (), ()), self._fixed)
-        self._workspaces: dict[str, Workspace] = {}
+        self._seen = _Seen(-1, {}, _ring({}, (), self._fixed))
         self._asked_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
 
     def current(self) -> Ring:
         """Every key that opens something."""
-        return self._ring
+        return self._seen.ring
 
     def workspace(self, id: str) -> Workspace | None:
         """One that is there."""
-        return self._workspaces.get(id)
+        return self._seen.workspaces.get(id)
 
     @property
     def fresh(self) -> bool:
@@ -97,11 +95,14 @@ class Directory:
     async def refresh(self) -> None:
         """Read what was changed since."""
         async with self._one:
-            asked_at, known = self._clock(), self._revision
+            asked_at, known, fixed = self._clock(), self._seen.revision, self._fixed
 
             def changes(all: Rows) -> _Seen | None:
                 number = rows.revision(all)
-                return None if number == known else _Seen(number, rows.workspaces(all), rows.open_keys(all))
+                if number == known:
+                    return None
+                spaces = {each.id: each for each in rows.workspaces(all)}
+                return _Seen(number, spaces, _ring(spaces, rows.open_keys(all), fixed))  # all of it in the thread
 
             seen = await self._database.read(changes)
             self._asked_at = asked_at
@@ -109,10 +110,8 @@ class Directory:
                 self._take(seen)
 
     def _take(self, seen: _Seen) -> None:
-        before = self._workspaces.keys()
-        self._revision, self._ring = seen.revision, _ring(seen, self._fixed)
-        self._workspaces = {each.id: each for each in seen.workspaces}
-        if before - self._workspaces.keys():
+        before, self._seen = self._seen, seen
+        if before.workspaces.keys() - seen.workspaces.keys():
             self._removed()
 
     async def _poll(self) -> None:
@@ -128,11 +127,10 @@ class Directory:
                 told = True
 
 
-def _ring(seen: _Seen, fixed: Sequence[Fixed]) -> Ring:
-    spaces = {each.id: each for each in seen.workspaces}
+def _ring(spaces: Mapping[str, Workspace], keys: Sequence[KeyRecord], fixed: Sequence[Fixed]) -> Ring:
     grants = []
     if not any(each.only for each in fixed):
-        grants = [_grant(key, spaces[key.workspace]) for key in seen.keys if key.workspace in spaces]
+        grants = [_grant(key, spaces[key.workspace]) for key in keys if key.workspace in spaces]
     home = spaces.get(WORKSPACE)
     limits = UNLIMITED if home is None else home.limits
     return ring([*grants, *(_at_home(each.grant, limits) for each in fixed)], {*spaces, WORKSPACE})

@@ -13,6 +13,7 @@ from pathlib import Path
 from segue.catalogue.read import read_catalogue
 from segue.core import errors
 from segue.core.errors import Fault, FieldMissing, FieldWrong, MessagesInvalid, NotSupported, OutOfRange, TooLarge
+from segue.metrics import MEANINGS, TIMES
 from segue.wire.admin.operations import BASE, OPERATIONS
 from segue.wire.dashscope.read import FIELDS as DASHSCOPE
 from segue.wire.fields import Field
@@ -301,7 +302,15 @@ def administration() -> str:
     return table(("", "path", "does"), [(each.method, f"`{BASE}{each.path}`", each.summary) for each in OPERATIONS])
 
 
+def metrics_told() -> str:
+    """Every metric of `/metrics`, but for those of the engines."""
+    counters = [(f"`segue_{name}_total`", meaning) for name, meaning in MEANINGS.items()]
+    times = [(f"`segue_{name}_seconds`", f"{meaning} A histogram.") for name, meaning in TIMES.items()]
+    return table(("metric", "meaning"), [*counters, *times])
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "metrics": metrics_told,
     "administration": administration,
     "openai-fields": lambda: fields(OPENAI),
     "dashscope-fields": lambda: fields(DASHSCOPE),

@@ -23,7 +23,7 @@ PAGES = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|[|&] |`|\.venv/bin/)segue ([a-z][^`#\n]*)", re.MULTILINE)
 # The only hosts a page may name.
-HOSTS = {"127.0.0.1", "help.aliyun.com", "host", "minio.example", "keepachangelog.com", "semver.org"}
+HOSTS = {"127.0.0.1", "minio.example", "help.aliyun.com", "keepachangelog.com", "semver.org"}
 # What a path in code may begin with: those of the API.
 API_PATHS = ("/compatible-mode", "/api/v1", "/apps/anthropic", "/healthz", "/readyz", "/metrics", "/admin/v1")
 
@@ -70,7 +70,7 @@ def test_settings_that_are_named_exist(name: str) -> None:
     known = {row.variable for row in rows()} | {API_KEY_VARIABLE, CONFIG_VARIABLE}
     assert set(re.findall(r"\bSEGUE_[A-Z_]+[A-Z]\b", PAGES[name])) <= known
     keys = re.findall(rf"`((?:{'|'.join(sections())})\.[a-z_]+)\b[^`(]*`", PAGES[name])
-    assert {key for key in keys if not key.endswith(".py")} <= {row.key for row in rows()}
+    assert {key for key in keys if not key.endswith((".py", ".sqlite"))} <= {row.key for row in rows()}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -79,7 +79,7 @@ def test_make_targets_that_are_named_exist(name: str) -> None:
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert phony is not None
     code = [found[2] for found in FENCE.finditer(PAGES[name])] + re.findall(r"`([^`\n]+)`", prose(PAGES[name]))
-    named = {word for text in code for word in re.findall(r"(?:^|\s)make ([a-z-]+)", text, re.MULTILINE)}
+    named = {word for text in code for word in re.findall(r"(?:^|&& )make ([a-z-]+)", text, re.MULTILINE)}
     assert named <= set(phony[1].split())
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
 
@@ -95,7 +95,7 @@ def test_commands_and_options_that_are_named_exist(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(command)
-    groups = ("models", "key", "workspace")
+    groups = ("models", "key", "workspace", "store")
     names = words[: 2 if words[0] in groups and len(words) > 1 else 1]
     assert main([*names, "--help"]) == 0
     told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
@@ -105,7 +105,7 @@ def test_commands_and_options_that_are_named_exist(
 
 def test_there_are_commands_to_check() -> None:
     told = {command.split()[0] for command in commands()}
-    assert told >= {"audit", "complete", "doctor", "file", "key", "models", "serve", "workspace"}
+    assert told >= {"audit", "complete", "doctor", "file", "key", "models", "serve", "store", "usage", "workspace"}
 
 
 @pytest.mark.parametrize(("name", "code"), blocks("python"))

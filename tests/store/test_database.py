@@ -141,6 +141,35 @@ async def test_what_names_no_part_runs_alone(database: Database) -> None:
     assert all(len(set(names)) == len(names) for names in together)
 
 
+async def test_alone(database: Database, make_database: MakeDatabase) -> None:
+    """Of all servers, one is in a part, or one in all of them."""
+    other, inside = make_database(), []
+
+    async def waits(within: str) -> bool:
+        try:
+            async with asyncio.timeout(0.2), other.alone(within):
+                return False
+        except TimeoutError:
+            return True
+
+    async with database.alone("a"):
+        assert await waits("a")
+        assert await waits("")
+        assert await database.change(total) == 0, "it is no transaction"
+    async with database.alone():
+        assert await waits("a")
+
+    async def act(each: Database, within: str) -> None:
+        async with each.alone(within):
+            inside.append(within)
+            assert inside == [within] or (within and len(set(inside)) == len(inside) and "" not in inside)
+            await asyncio.sleep(0.01)
+            inside.remove(within)
+
+    await asyncio.gather(*(act(each, within) for each in (database, other) for within in ("", "a", "b", "a", "")))
+    await other.close()
+
+
 async def test_it_is_closed_twice_and_opened_by_nobody(make_database: MakeDatabase) -> None:
     fresh = make_database()
     await fresh.close()

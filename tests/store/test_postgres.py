@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from unittest.mock import patch
 
@@ -86,6 +87,22 @@ async def test_a_server_that_stays_away(
     await asyncio.to_thread(postgres.start)
     assert await database.change(put) == 1
     assert {record.levelno for record in caplog.records} == {logging.WARNING, logging.ERROR}
+
+
+async def test_a_lock_of_the_dead_is_free(database: PostgresDatabase, postgres: Server) -> None:
+    async with asyncio.timeout(30), database.alone("a"):
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        await database.read(lambda rows: rows.all(ended))
+        async with database.alone("a"):
+            pass
+
+
+async def test_no_words_of_a_row_are_in_an_error(database: PostgresDatabase) -> None:
+    put_twice = "INSERT INTO later (id, what) VALUES (1, 'a secret')"
+    for sql in (put_twice, "INSERT INTO later (id, what) VALUES (NULL, 'a secret')"):
+        with pytest.raises(psycopg.Error) as caught:
+            await database.change(lambda rows, sql=sql: [rows.run(sql) for _ in range(2)])  # type: ignore[misc]
+        assert "secret" not in "".join(traceback.format_exception(caught.value)).replace(sql, "")
 
 
 async def test_connections_that_somebody_ends(database: PostgresDatabase) -> None:

@@ -55,7 +55,7 @@ class LlamaEngine:
         self._numbers = itertools.count(1)
         self._strands: dict[int, Answer] = {}
         self._calls: dict[int, asyncio.Future[frames.Encoded | frames.Pieced]] = {}
-        self._running = self._waiting = self._restarts = self._steps = 0
+        self._running = self._waiting = self._restarts = self._steps = self._cells_used = 0
         self._failure = ""
         self._closing = False
 
@@ -124,7 +124,16 @@ class LlamaEngine:
 
     async def health(self) -> Health:
         """Answers from what the process last said."""
-        return Health(self._ready.is_set(), self._running, self._waiting, self._restarts, self._failure, self._steps)
+        return Health(
+            ready=self._ready.is_set(),
+            running=self._running,
+            waiting=self._waiting,
+            restarts=self._restarts,
+            detail=self._failure,
+            steps=self._steps,
+            kv_tokens=self._spec.kv_tokens,
+            kv_tokens_used=self._cells_used,
+        )
 
     async def close(self) -> None:
         """End the process: its socket closes, and what has not gone after a while is killed."""
@@ -272,6 +281,7 @@ class LlamaEngine:
             case frames.Step():
                 self._running, self._waiting = message.running, message.waiting
                 self._steps += message.batches
+                self._cells_used = message.cells_used
                 for token in message.tokens:
                     self._token(token)
             case frames.Encoded() | frames.Pieced():

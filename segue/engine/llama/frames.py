@@ -142,12 +142,14 @@ class Token(msgspec.Struct, array_like=True):
 
 
 class Step(msgspec.Struct, tag=True, array_like=True):
-    """One step of the batch.  `batches`: how many the model was given since the last one was told."""
+    """One step of the batch.  `batches`: how many the model was given since the last one was told; `cells_used`: how
+    much of the context memory answers and what is remembered of them hold."""
 
     tokens: list[Token]
     running: int
     waiting: int
     batches: int
+    cells_used: int = 0
 
 
 class StrandFailed(msgspec.Struct, tag=True, array_like=True):

@@ -68,6 +68,11 @@ class Lane:
         """What the model was given to compute since the lane began, searches included."""
         self._arrivals = 0
 
+    @property
+    def cells_used(self) -> int:
+        """Cells that answers hold, or what is remembered of them."""
+        return self._context.cells - self._memory.free_cells
+
     def add(self, strand: Strand) -> None:
         """Queue a strand.  One that could never fit is failed at once."""
         if len(strand.ids) + 1 > self._context.cells:

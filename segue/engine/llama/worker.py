@@ -171,7 +171,8 @@ class Worker:
         lanes = [lane for lane in (self._shared, self._alone) if lane is not None]
         running, waiting = sum(len(lane.running) for lane in lanes), sum(len(lane.waiting) for lane in lanes)
         batches = sum(lane.batches for lane in lanes)
-        self._send(frames.Step(said, running, waiting, batches - self._batches_told))
+        used = self._shared.cells_used
+        self._send(frames.Step(said, running, waiting, batches - self._batches_told, used))
         self._batches_told = batches
 
     def _failed(self, strand: Strand, detail: str) -> None:
