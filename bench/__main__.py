@@ -25,6 +25,8 @@ SCRIPTS = (
     "calls",
     "parsing",
     "retrieval",
+    "documents",
+    "hostile_files",
     "continuation",
 )
 

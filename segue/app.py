@@ -28,7 +28,7 @@ from segue.accounts import Accounts
 from segue.catalogue.read import Entry, Names, names_served, read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.config import Settings
-from segue.core.documents import Part
+from segue.core.documents import Part, mark
 from segue.core.errors import EngineFailed, EngineLost, TimedOut
 from segue.core.generation import ModelCard, Seam, Segment
 from segue.core.usage import Book
@@ -48,9 +48,10 @@ from segue.prompt import template
 from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
+from segue.prompt.statements import Limits as StatementLimits
 from segue.retrieval.asking import Asking
 from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
-from segue.store.base import Blobs, Quota, StoreUnusable
+from segue.store.base import Blobs, Content, Quota, StoreUnusable
 from segue.store.database import Database
 from segue.store.filing import FilesStore
 from segue.store.folder import FolderBlobs
@@ -138,7 +139,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app = _App(
         routes=[
             *probes(house, directory),
-            metrics_of(door, observed, house),
+            metrics_of(door, observed, house, None if archive is None else archive.tally),
             *openai.routes(door),
             *dashscope.routes(door),
             *filing,
@@ -184,7 +185,7 @@ def _pipeline(settings: Settings, house: House, archive: Archive | None, inspect
     seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
     answers = Answers(how.answers_max, how.answers_bytes_max)
     about = settings.documents
-    limits = DocumentLimits(turns_alternate=about.profile == "2024", files_max=about.files_max)
+    limits = DocumentLimits(about.profile == "2024", about.files_max, about.output_tokens_default)
     reader = _reader(settings, archive)
     return Pipeline(house.find, settings.engine.deterministic, seam, answers, reader, limits, inspector=inspector)
 
@@ -210,6 +211,7 @@ def _reader(settings: Settings, archive: Archive | None) -> Reader:
         whole_tokens_max=about.whole_tokens_max,
         passages_tokens_max=about.passages_tokens_max,
         passages_max=about.passages_max,
+        statements=StatementLimits(about.statements_tokens_max, about.statements_s),
         notes_tokens_max=about.notes_tokens_max,
         notes_at_a_time=about.notes_running_max,
     )
@@ -311,7 +313,12 @@ def _archive(settings: Settings, house: House, database: Database) -> Archive:
         calls_per_s=files.calls_per_s,
         removed_kept_s=files.removed_kept_s,
     )
-    return Archive(FilesStore(database), blobs_of(settings, database), bounds, parser.parse, count, index, time.time)
+
+    async def forget(content: Content) -> None:
+        await house.forget([mark(content.workspace, content.sha256)])
+
+    blobs = blobs_of(settings, database)
+    return Archive(FilesStore(database), blobs, bounds, parser.parse, count, index, time.time, forget)
 
 
 def _filing(door: Door[Job], archive: Archive, settings: Settings) -> list[BaseRoute]:
@@ -351,6 +358,8 @@ def _limits(settings: Settings) -> Limits:
         messages_max=server.messages_max,
         stops=StopLimits(entries_max=server.stop_entries_max, length_max=server.stop_characters_max),
         body_wait_s=server.body_wait_s,
+        # As long as files may be waited for, and then as long as for an answer: until then a refusal has its status.
+        prepare_wait_s=settings.documents.parse_wait_s + server.first_event_wait_s,
         first_event_wait_s=server.first_event_wait_s,
         heartbeat_s=server.heartbeat_s,
         stalled_s=server.stalled_s,

@@ -172,6 +172,9 @@ class Documents:
         1_000_000, "Longest sum of the texts that are sent as documents; longer ones are to be uploaded.", low=1
     )
     total_tokens_max: int = _setting(10_000_000, "Longest sum of messages and documents.", low=1)
+    output_tokens_default: int = _setting(
+        2000, "How long an answer may become where the request does not say; 0 is as the model's own.", low=0
+    )
     parse_wait_s: float = _setting(20.0, "How long a question waits for its files to be parsed.", low=0.0)
     whole_tokens_max: int = _setting(
         0, "Longest sum of documents that the model is given whole; 0 is whatever fits its context.", low=0
@@ -185,6 +188,14 @@ class Documents:
         "wrong one.",
         low=1,
     )
+    statements_tokens_max: int = _setting(
+        72,
+        "How much the model may say about how a document would put the answer, so that what is worded otherwise, or in "
+        "another language, is found too; once for each language of the documents. 0 asks for nothing.",
+        low=0,
+        high=1000,
+    )
+    statements_s: float = _setting(20.0, "How long that is waited for.", low=0.1)
     notes_tokens_max: int = _setting(
         0,
         "Longest sum of documents that the model takes notes of, piece by piece, when a question is about all of it "

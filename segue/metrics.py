@@ -6,6 +6,7 @@ Law: only sums over everybody; no label names a caller, a workspace or a text.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from segue.core.histogram import Histogram
 from segue.engine.base import Health
+from segue.files.tally import BOUNDS_S, Tally
 from segue.observe import Counters, Times
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -43,21 +45,29 @@ TIMES = {
 }
 
 
-def text(counters: Counters, times: Times, engines: Mapping[str, Health]) -> bytes:
-    """One scrape.  `engines` by served name."""
+FILES = {
+    "uploaded": "Files that were uploaded.",
+    "deleted": "Files that were deleted.",
+    "read": "Contents of files that were read and can be asked about.",
+    "troubled": "Contents of files that could not be read.",
+}
+
+
+def text(counters: Counters, times: Times, engines: Mapping[str, Health], files: Tally | None = None) -> bytes:
+    """One scrape.  `engines` by served name; `files` where some are kept."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(counters, times, engines))
+    registry.register(_Now(counters, times, engines, files))
     return generate_latest(registry)
 
 
 class _Now(Collector):
     """What the counters say at this moment."""
 
-    def __init__(self, counters: Counters, times: Times, engines: Mapping[str, Health]) -> None:
-        self._counters, self._times, self._engines = counters, times, engines
+    def __init__(self, counters: Counters, times: Times, engines: Mapping[str, Health], files: Tally | None) -> None:
+        self._counters, self._times, self._engines, self._files = counters, times, engines, files
 
     def collect(self) -> Iterator[Metric]:
-        """Counters first, then times, then the engines."""
+        """Counters first, then times, then files, then the engines."""
         for name, value in dataclasses.asdict(self._counters).items():
             yield CounterMetricFamily(f"segue_{name}", MEANINGS[name], value=value)
         for name, meaning in TIMES.items():
@@ -65,6 +75,8 @@ class _Now(Collector):
             yield HistogramMetricFamily(
                 f"segue_{name}_seconds", meaning, buckets=found.cumulative(), sum_value=found.sum_s
             )
+        if self._files is not None:
+            yield from _files(self._files)
         ready = GaugeMetricFamily("segue_engine_ready", "1 when the engine can answer.", labels=["model"])
         running = GaugeMetricFamily("segue_engine_running", "Choices being computed.", labels=["model"])
         waiting = GaugeMetricFamily("segue_engine_waiting", "Choices waiting for a place.", labels=["model"])
@@ -81,3 +93,16 @@ class _Now(Collector):
             restarts.add_metric([model], health.restarts)
             steps.add_metric([model], health.steps)
         yield from (ready, running, waiting, restarts, steps, kv, used)
+
+
+def _files(files: Tally) -> Iterator[Metric]:
+    for name, meaning in FILES.items():
+        yield CounterMetricFamily(f"segue_files_{name}", meaning, value=getattr(files, name))
+    seconds = HistogramMetricFamily(
+        "segue_file_step_seconds", "How long a step of reading a file took.", labels=["step"]
+    )
+    for step, durations in files.steps.items():
+        bounds = [*map(str, BOUNDS_S), "+Inf"]
+        counts = itertools.accumulate(durations.counts)
+        seconds.add_metric([step], list(zip(bounds, counts, strict=True)), sum_value=durations.sum_s)
+    yield seconds

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from segue.core.errors import EngineFailed, Fault, Internal, PromptTooLong
@@ -102,6 +102,8 @@ class Pipeline:
         """Everything that can refuse a request happens here.  Raises Fault."""
         engine = self._find(request.model)
         card = self._card(engine)
+        if request.documents is not None and (default := self._limits.output_tokens_default):
+            card = replace(card, output_tokens_default=min(default, card.output_tokens_max))
         rules.check(request, card, self._limits)
         watch = None if self._inspector is None else await self._inspector.inspect(request)
         read = await self._read(request, engine, card)
@@ -136,6 +138,7 @@ class Pipeline:
             seam=None if not written or resumed is not None or card.unambiguous else self._seam,
             constraint=wanted,
             lasting=read.reading is not None and read.reading.tier == "whole",
+            documents=read.documents,
         )
         recorder = Recorder(self._answers, prompt, written, resumed)
         calling = None
@@ -179,8 +182,8 @@ class Pipeline:
         async def count(text: str) -> int:
             return len(await engine.encode([Segment(text)]))
 
-        async def say(shown: Request, tokens: int) -> str:
-            return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max))
+        async def say(shown: Request, tokens: int, documents: frozenset[str]) -> str:
+            return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max), documents)
 
         budget.output_tokens(request.output_tokens_max, 0, card)  # told before anything is read
         return await self._reader.read(request, Model(card, ids, count, say, not template.prints_system(card)))
@@ -243,13 +246,16 @@ class Pipeline:
             job.recorder.keep()
 
 
-async def _said(engine: Engine, request: Request, ids: list[int], tokens: int) -> str:
+async def _said(
+    engine: Engine, request: Request, ids: list[int], tokens: int, documents: frozenset[str] = frozenset()
+) -> str:
     """What the model says to a conversation of ours, aside.  Raises PromptTooLong, and what the engine raises."""
     card = engine.card
     if len(ids) + tokens > card.context_tokens:
         raise PromptTooLong(len(ids), limit=card.context_tokens - tokens)
     how = budget.decoding(request.sampling, card)
-    prompt = Prompt(request.id, card.name, request.caller.workspace, ids, len(ids), how, tokens)
+    at = len(ids)
+    prompt = Prompt(request.id, card.name, request.caller.workspace, ids, at, how, tokens, documents=documents)
     said = b""
     async with aclosing(engine.generate(prompt)) as chunks:
         async for chunk in chunks:

@@ -21,6 +21,7 @@ from segue.core.errors import ModelUnknown
 from segue.core.request import Caller
 from segue.core.tenancy import WORKSPACE
 from segue.engine.house import House
+from segue.files.tally import Tally
 from segue.observe import Observed
 from segue.pipeline import Job
 from segue.policy.auth import Grant
@@ -95,11 +96,11 @@ def probes(house: House, directory: Directory) -> list[BaseRoute]:
     return [Route("/healthz", alive), Route("/readyz", ready)]
 
 
-def metrics_of(door: Door[Job], observed: Observed, house: House) -> BaseRoute:
+def metrics_of(door: Door[Job], observed: Observed, house: House, files: Tally | None) -> BaseRoute:
     """The counters, for those who run the server: sums over everybody, which would tell a team of the others."""
 
     async def shown(exchange: Exchange) -> None:
-        text = metrics.text(observed.counters, observed.times, await house.health())
+        text = metrics.text(observed.counters, observed.times, await house.health(), files)
         await send_plain(exchange, text, metrics.CONTENT_TYPE)
 
     return Route("/metrics", Endpoint(door, openai_error, {"GET": shown}, only=lambda caller: caller.oversees))

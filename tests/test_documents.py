@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from segue.app import build
 from segue.config import Auth, Documents, Files, Models, Settings
+from segue.core.documents import mark
+from segue.engine.house import House
 
 KEY = "sk-known"
 CHAT = "/compatible-mode/v1/chat/completions"
@@ -114,3 +117,29 @@ def test_where_no_files_are_kept() -> None:
 
     response = asyncio.run(asked())
     assert (response.status_code, response.json()["error"]["message"]) == (400, "Invalid file [id:a].")
+
+
+async def test_a_deleted_file_is_forgotten_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    async def forget(self: House, documents: Collection[str]) -> None:
+        told.extend(documents)
+        heard.set()
+
+    monkeypatch.setattr(House, "forget", forget)
+    files = "/compatible-mode/v1/files"
+    async with served(Documents(), Files(dir=tmp_path)) as client, asyncio.timeout(60):
+        sent = await client.post(files, files={"file": ("a.txt", b"Apples.")}, data={"purpose": "file-extract"})
+        where = f"{files}/{sent.json()['id']}"
+        while (await client.get(where)).json()["status"] == "processing":  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        assert told == []
+        assert (await client.delete(where)).json()["deleted"]
+        await heard.wait()
+        scraped = (await client.get("/metrics")).text
+    assert told == [mark("default", hashlib.sha256(b"Apples.").hexdigest())]
+    for line in ("files_uploaded_total", "files_read_total", "files_deleted_total"):
+        assert f"segue_{line} 1.0" in scraped
+    for step in ("parse", "count", "index"):
+        assert f'segue_file_step_seconds_count{{step="{step}"}} 1.0' in scraped

@@ -18,7 +18,7 @@ OTHERS = {
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},
     "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
     "traces": frozenset({"core", "observe", "pipeline"}),  # stands around both
-    "metrics": frozenset({"core", "engine", "observe"}),  # what the counters say
+    "metrics": frozenset({"core", "engine", "files", "observe"}),  # what the counters say
     "config_read": frozenset({"core", "config"}),  # fills the tree
     "files": frozenset({"core", "store"}),  # keeps its rows and bytes there
     "tenancy": frozenset({"core", "policy", "store"}),  # keeps its rows there, and says who may ask

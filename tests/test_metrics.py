@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from segue.app import build
 from segue.engine.base import Health
+from segue.files.tally import Tally
 from segue.metrics import MEANINGS, TIMES, text
 from segue.observe import Counters, Times
 from tests.test_app import ASK, CHAT, NATIVE, running, settings
@@ -80,6 +81,21 @@ def test_engines_are_told_by_name() -> None:
     assert 'segue_engine_steps_total{model="m"} 4.0' in scraped
     assert 'segue_engine_kv_tokens{model="m"} 9.0' in scraped
     assert 'segue_engine_kv_tokens_used{model="m"} 5.0' in scraped
+
+
+def test_files_are_counted_and_timed() -> None:
+    tally = Tally(uploaded=4, deleted=1, read=2, troubled=1)
+    for seconds in (0.1, 0.2, 5000.0):
+        tally.steps["parse"].add(seconds)
+    with pytest.raises(ValueError, match="broken"), tally.timed("index"):
+        raise ValueError("broken")
+    scraped = text(Counters(), Times(), {}, tally).decode()
+    found = values(scraped)
+    assert [found[f"segue_files_{name}_total"] for name in ("uploaded", "deleted", "read", "troubled")] == [4, 1, 2, 1]
+    for bound, count in (("0.1", 1), ("0.3", 2), ("1000.0", 2), ("+Inf", 3)):
+        assert f'segue_file_step_seconds_bucket{{le="{bound}",step="parse"}} {count}.0' in scraped
+    assert 'segue_file_step_seconds_count{step="index"} 1.0' in scraped
+    assert "segue_files" not in text(Counters(), Times(), {}).decode()
 
 
 @pytest.mark.parametrize("stream", [False, True])

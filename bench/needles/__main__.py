@@ -1,10 +1,13 @@
-"""Asks a running server for sentences that are hidden in a long text, and counts the right answers.
+"""Asks a server for sentences that are hidden in a long text, and counts the right answers.
 
-    python -m bench.needles --server http://127.0.0.1:8000 KEY --tokens 128000 --language zh
+    python -m bench.needles --tokens 10000000 --kinds literal,reworded
+    python -m bench.needles --server http://127.0.0.1:8000 KEY --tokens 128000 --languages zh
     python -m bench.needles --write FOLDER --tokens 1000000
 
-The text is uploaded as a file and asked about with the openai client, which this needs.  With `--write` the text and
-its questions are written instead.
+The text is uploaded as a file and asked about with the openai client, which this needs.  Without `--server` one is
+started, with the model that `--model` names and files and snapshots of its own.  An answer is right when it has what
+was asked for; it was read when the sentence was whole among the passages that the model was given.  With `--write` the
+text and its questions are written instead.
 """
 
 from __future__ import annotations
@@ -12,30 +15,50 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench import report
-from bench.needles.plant import Haystack, Needle, haystack
+from bench import process, report
+from bench.needles.plant import KINDS, Haystack, Needle, haystack
 from bench.needles.prose import Language
 
 BYTES_A_TOKEN = 3.8
-PARSE_WAIT_S = 600
+PARSE_WAIT_S, ANSWER_WAIT_S = 3600, 1800
+ANSWER_TOKENS = 200
 MODEL = "qwen-long"
+RIGHT_MIN = 0.95
 
 
-def right(needle: Needle, answer: str) -> bool:
-    """Has it one spelling of everything that was asked for?"""
-    said = answer.lower().replace(",", "")
-    return all(any(each.lower() in said for each in spellings) for spellings in needle.answers)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one question."""
+
+    needle: Needle
+    text: str
+    read: bool
+    first_s: float
+
+    @property
+    def right(self) -> bool:
+        """Has it one spelling of everything that was asked for?"""
+        said = self.text.lower().replace(",", "")
+        return all(any(each.lower() in said for each in spellings) for spellings in self.needle.answers)
 
 
-def asked(hidden: Haystack, base: str, key: str) -> dict[str, list[tuple[bool, float]]]:
-    """For each kind: was the answer right, and how many seconds did it take?"""
+def asked(
+    hidden: Haystack, kinds: Sequence[str], per: int, together: int, base: str, key: str, told: Callable[[Answer], None]
+) -> dict[str, list[Answer]]:
+    """The answers, by kind; at most `per` of each, `together` at a time."""
     from openai import OpenAI
 
-    client = OpenAI(base_url=f"{base.rstrip('/')}/compatible-mode/v1", api_key=key)
+    client = OpenAI(base_url=f"{base.rstrip('/')}/compatible-mode/v1", api_key=key, timeout=ANSWER_WAIT_S)
     file = client.files.create(file=("haystack.txt", hidden.text), purpose="file-extract")  # type: ignore[arg-type]
     try:
         deadline = time.monotonic() + PARSE_WAIT_S
@@ -43,24 +66,40 @@ def asked(hidden: Haystack, base: str, key: str) -> dict[str, list[tuple[bool, f
             if status == "error" or time.monotonic() > deadline:
                 raise SystemExit(f"the file was not read: {status}")
             time.sleep(1)
-        seen: dict[str, list[tuple[bool, float]]] = defaultdict(list)
-        for needle in hidden.needles:
-            begun = time.monotonic()
-            answer = client.chat.completions.create(
-                model=MODEL,
-                messages=[
-                    {"role": "system", "content": "You are a helpful assistant."},
-                    {"role": "system", "content": f"fileid://{file.id}"},
-                    {"role": "user", "content": needle.question},
-                ],
-                max_tokens=200,
-                temperature=0,
-            )
-            text = answer.choices[0].message.content or ""
-            seen[needle.kind].append((right(needle, text), time.monotonic() - begun))
+        wanted = [each for kind in kinds for each in [some for some in hidden.needles if some.kind == kind][:per]]
+        seen: dict[str, list[Answer]] = defaultdict(list)
+        with ThreadPoolExecutor(together) as pool:
+            for answer in pool.map(lambda needle: _answer(client, file.id, needle), wanted):
+                seen[answer.needle.kind].append(answer)
+                told(answer)
         return seen
     finally:
         client.files.delete(file.id)
+
+
+def _answer(client: Any, file: str, needle: Needle) -> Answer:
+    begun, first, text, read = time.monotonic(), 0.0, "", list[dict[str, Any]]()
+    stream = client.chat.completions.create(
+        model=MODEL,
+        messages=[
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "system", "content": f"fileid://{file}"},
+            {"role": "user", "content": needle.question},
+        ],
+        max_tokens=ANSWER_TOKENS,
+        temperature=0,
+        stream=True,
+        extra_body={"segue_citations": True},
+    )
+    for chunk in stream:
+        read = (chunk.model_extra or {}).get("segue_citations") or read
+        said = chunk.choices[0].delta.content if chunk.choices else ""
+        if said and not first:
+            first = time.monotonic() - begun
+        text += said or ""
+    spans = [(each["start"], each["end"]) for each in read]
+    whole = all(any(low <= start and end <= high for low, high in spans) for start, end in needle.spans)
+    return Answer(needle, text, whole, first)
 
 
 def written(hidden: Haystack, folder: Path) -> None:
@@ -74,28 +113,74 @@ def written(hidden: Haystack, folder: Path) -> None:
     (folder / "questions.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
+@contextmanager
+def served(model: str) -> Iterator[tuple[str, str]]:
+    """A server of our own: its address and its key."""
+    port = process.free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        env = {
+            "SEGUE_FILES_DIR": f"{folder}/files",
+            "SEGUE_ENGINE_SNAPSHOTS_DIR": f"{folder}/snapshots",
+            "SEGUE_ENGINE_STALL_S": "600",
+            "SEGUE_DOCUMENTS_STATEMENTS_S": "600",  # what is right is asked here, not how soon
+        }
+        with process.server(process.segue(port, model), port, "/readyz", env=env):
+            yield f"http://127.0.0.1:{port}", process.KEY
+
+
+def table(title: str, seen: dict[str, list[Answer]]) -> str:
+    """Kinds by what came of them."""
+    rows = []
+    for kind, answers in seen.items():
+        right, read = sum(each.right for each in answers), sum(each.read for each in answers)
+        of_read = sum(each.right for each in answers if each.read)
+        row = [kind, f"{right} of {len(answers)}", f"{read} of {len(answers)}", f"{of_read} of {read}"]
+        row.append(f"{report.percentile([each.first_s for each in answers], 0.5):.1f}")
+        wanted = kind in ("literal", "reworded")
+        row += [f">= {RIGHT_MIN:.0%}", report.met(right / len(answers), least=RIGHT_MIN)] if wanted else ["", ""]
+        rows.append(row)
+    return report.table(title, ["kind", "right", "read", "right of read", "first token s", "target", ""], rows)
+
+
 def main() -> int:
     """0 when all was asked, whatever was answered."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--server", nargs=2, metavar=("BASE", "KEY"), help="where to ask")
+    options.add_argument("--server", nargs=2, metavar=("BASE", "KEY"), help="where to ask; else one is started")
+    options.add_argument("--model", default="qwen2.5-coder-1.5b-instruct", help="what that one serves")
     options.add_argument("--write", type=Path, metavar="FOLDER", help="where to write the text and its questions")
-    options.add_argument("--language", choices=("en", "zh"), default="en")
+    options.add_argument("--languages", default="en,zh", help="of the text, one after the other (en,zh)")
+    options.add_argument("--kinds", default=",".join(KINDS), help="of the questions (all)")
+    options.add_argument("--per", type=int, default=12, help="questions of each kind, at most (12)")
+    options.add_argument("--together", type=int, default=1, help="questions asked at a time (1)")
     options.add_argument("--tokens", type=int, default=128_000, help="about so many (128000)")
-    options.add_argument("--needles", type=int, default=12, help="of the first kinds; the others follow (12)")
+    options.add_argument("--needles", type=int, default=24, help="of the first kinds; the others follow (24)")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--wrong", action="store_true", help="tell every wrong answer on standard error")
     given = options.parse_args()
-    language: Language = given.language
-    hidden = haystack(language, int(given.tokens * BYTES_A_TOKEN), given.seed, given.needles)
+    languages: list[Language] = given.languages.split(",")
+    hidden = {each: haystack(each, int(given.tokens * BYTES_A_TOKEN), given.seed, given.needles) for each in languages}
     if given.write:
-        written(hidden, given.write)
+        for language, each in hidden.items():
+            written(each, given.write / language)
+        return 0
+
+    def told(answer: Answer) -> None:
+        if given.wrong and not answer.right:
+            said = [answer.needle.kind, answer.needle.question, answer.text, answer.needle.answers, answer.read]
+            print(json.dumps(said, ensure_ascii=False), file=sys.stderr, flush=True)
+
+    def measured(base: str, key: str) -> None:
+        command = "python -m bench.needles " + " ".join(sys.argv[1:] if not given.server else ["--server BASE KEY"])
+        print(report.heading("Right answers about hidden sentences", command))
+        for language, each in hidden.items():
+            seen = asked(each, given.kinds.split(","), given.per, given.together, base, key, told)
+            print(table(f"About {given.tokens} tokens, {language}, seed {given.seed}", seen), flush=True)
+
     if given.server:
-        seen = asked(hidden, *given.server)
-        rows = [
-            [kind, f"{sum(ok for ok, _ in each)} of {len(each)}", f"{report.percentile([s for _, s in each], 0.5):.1f}"]
-            for kind, each in seen.items()
-        ]
-        title = f"Right answers over about {given.tokens} tokens, {language}"
-        print(report.table(title, ["kind", "right", "median s"], rows))
+        measured(*given.server)
+    else:
+        with served(given.model) as where:
+            measured(*where)
     return 0
 
 

@@ -7,6 +7,7 @@ workspace and is nothing to any other.  This file knows no protocol, no store an
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from segue.core import frozen
@@ -70,3 +71,9 @@ class Passage:
     end: int
     label: str
     score: float
+
+
+def mark(workspace: str, sha256: str) -> str:
+    """What stands for a file's content where it must not be said which it is: one mark for all files of a workspace
+    that have it."""
+    return hashlib.blake2b(f"{workspace}\0{sha256}".encode(), digest_size=16).hexdigest()

@@ -152,6 +152,7 @@ class Prompt:
     noise.  `seam`: the prefix may end inside a token.  `constraint` bears on `ids[answer_at:]` and all that
     follows; the prefix is known to keep to it.  `logprobs` is `None` when not asked, else the
     number of alternatives (0-5).  `lasting`: its beginning will be asked for again, also after a restart.
+    `documents` are the marks (`documents.mark`) of the files that something of is in it.
     """
 
     request_id: str
@@ -169,6 +170,7 @@ class Prompt:
     seam: Seam | None = None
     constraint: Constraint | None = None
     lasting: bool = False
+    documents: frozenset[str] = frozenset()
 
 
 @frozen

@@ -7,7 +7,7 @@ once; a failure is a `Broken` or `Busy` fault raised from the iterator, never a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +52,11 @@ class Engine(Protocol):
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
         """Continue the prompt.  Raises QueueFull before the first item when there is no room."""
+        ...
+
+    async def forget(self, documents: Collection[str]) -> None:
+        """Keep nothing any longer of what was computed of these documents, in memory or in files; what is being
+        answered about them is answered.  `documents` are marks, as in `Prompt`.  Works also while it is down."""
         ...
 
     async def health(self) -> Health:

@@ -8,7 +8,7 @@ Which names there are is `resolve`'s to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from segue.core.errors import EngineFailed, EngineLost, Fault
 from segue.core.generation import ModelCard
@@ -67,6 +67,11 @@ class House:
             return False
         states = [await engine.health() for engine in self._engines.values()]
         return bool(states) and all(state.ready for state in states)
+
+    async def forget(self, documents: Collection[str]) -> None:
+        """Let no engine keep anything of these documents."""
+        for engine in self._engines.values():
+            await engine.forget(documents)
 
     async def health(self) -> dict[str, Health]:
         """How every engine is, by served name."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -150,6 +150,9 @@ class Scripted:
                 yield chunk
         finally:
             self._leave(prompt.choices)
+
+    async def forget(self, documents: Collection[str]) -> None:
+        """It remembers nothing."""
 
     async def health(self) -> Health:
         """Ready between `start` and `close`."""

@@ -17,7 +17,8 @@ from segue.files.desk import Desk, Sizes
 from segue.files.library import Library
 from segue.files.news import News
 from segue.files.rate import Rate
-from segue.files.sweep import Sweeper, recover
+from segue.files.sweep import Forget, Sweeper, nobody, recover
+from segue.files.tally import Tally
 from segue.files.work import Count, Index, Pace, Parse, Work
 from segue.store.base import Blobs, Quota, Store
 
@@ -48,13 +49,14 @@ class Archive:
         count: Count,
         index: Index | None,
         clock: Callable[[], float] = time.time,
+        forget: Forget = nobody,
     ) -> None:
         self._is_open = False
         self.store = store
         self.blobs = blobs
-        self.news = News()
-        self.work = Work(self.store, self.blobs, parse, count, index, self.news, clock, bounds.pace)
-        self.sweeper = Sweeper(self.store, self.blobs, bounds.sweep_again_s)
+        self.news, self.tally = News(), Tally()
+        self.work = Work(self.store, self.blobs, parse, count, index, self.news, clock, bounds.pace, self.tally)
+        self.sweeper = Sweeper(self.store, self.blobs, bounds.sweep_again_s, forget)
         self.library = Library(self.store, self.blobs, self.news)
         self.desk = Desk(
             self.store,
@@ -67,6 +69,7 @@ class Archive:
             clock,
             self.work.wake,
             self.removed,
+            self.tally,
         )
 
     def removed(self) -> None:

@@ -19,6 +19,7 @@ from segue.core.documents import File, Purpose
 from segue.core.errors import FileAbsent, TooLarge
 from segue.files import artefacts
 from segue.files.rate import Rate
+from segue.files.tally import Tally
 from segue.files.unbroken import unbroken
 from segue.store.base import BYTES, BlobMissing, Blobs, Content, Key, Quota, Store
 
@@ -93,6 +94,7 @@ class Desk:
         clock: Callable[[], float],
         added: Callable[[], None],
         removed: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -104,6 +106,7 @@ class Desk:
         self._clock = clock
         self._added = added
         self._removed = removed
+        self._tally = tally or Tally()
 
     def admit(self, workspace: str, upload: bool) -> None:
         """May this workspace call now?  Raises RateExceeded."""
@@ -137,6 +140,7 @@ class Desk:
             description=description,
         )
         kept = await unbroken(self._keep(file, arriving))
+        self._tally.uploaded += 1
         if kept.status == "processing":
             self._added()
         return kept
@@ -187,6 +191,7 @@ class Desk:
         """Forget a file.  Raises FileAbsent."""
         if not await self._store.remove(workspace, id, self._clock(), self._remembered_s):
             raise FileAbsent(id)
+        self._tally.deleted += 1
         self._removed()
 
     @asynccontextmanager

@@ -33,7 +33,7 @@ async def indexed(module: str, text: Path, parts: Sequence[Part], out: Path, wai
         stderr=asyncio.subprocess.PIPE,
     )
     with contextlib.suppress(OSError):  # it is done in the background
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+        os.setpriority(os.PRIO_PROCESS, process.pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     try:
         async with asyncio.timeout(wait_s):
             _, said = await process.communicate(parts_to(parts))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from segue.files.news import heard
 from segue.files.unbroken import unbroken
@@ -18,6 +18,13 @@ from segue.store.base import Blobs, Content, Store
 log = logging.getLogger("segue.files")
 
 _CONTENTS_MAX = 1000
+
+Forget = Callable[[Content], Awaitable[None]]
+"""Whoever else keeps something of a content lets go of it."""
+
+
+async def nobody(content: Content) -> None:
+    """Nobody else keeps anything."""
 
 
 async def recover(store: Store, blobs: Blobs, wanted: Callable[[str], Sequence[str]]) -> None:
@@ -42,16 +49,19 @@ async def recover(store: Store, blobs: Blobs, wanted: Callable[[str], Sequence[s
         )
 
 
-async def sweep(store: Store, blobs: Blobs) -> bool:
-    """Remove what no file has.  False: some of it is held, or there was too much for one time."""
+async def sweep(store: Store, blobs: Blobs, forget: Forget) -> bool:
+    """Remove what no file has; `forget` is told first.  False: some of it is held, or there was too much for one
+    time."""
     contents = await store.unneeded(_CONTENTS_MAX)
     done = len(contents) < _CONTENTS_MAX
     for content in contents:
-        done = await unbroken(_swept(store, blobs, content)) and done
+        done = await unbroken(_swept(store, blobs, content, forget)) and done
     return done
 
 
-async def _swept(store: Store, blobs: Blobs, content: Content) -> bool:
+async def _swept(store: Store, blobs: Blobs, content: Content, forget: Forget) -> bool:
+    if not await store.needed(content):
+        await forget(content)  # before its rows go: what a crash interrupts is begun again
     async with blobs.changing(content):
         if await store.needed(content):
             return True
@@ -64,9 +74,10 @@ async def _swept(store: Store, blobs: Blobs, content: Content) -> bool:
 class Sweeper:
     """Sweeps when woken, and again after `again_s` while something is left."""
 
-    def __init__(self, store: Store, blobs: Blobs, again_s: float) -> None:
+    def __init__(self, store: Store, blobs: Blobs, again_s: float, forget: Forget) -> None:
         self._store = store
         self._blobs = blobs
+        self._forget = forget
         self._again_s = again_s
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +102,7 @@ class Sweeper:
             await self._wake.wait()
             self._wake.clear()
             try:
-                while not await sweep(self._store, self._blobs):
+                while not await sweep(self._store, self._blobs, self._forget):
                     await heard(self._wake, self._again_s)
             except Exception:  # it is tried again with the next file that is removed
                 log.exception("a sweep failed")

@@ -20,6 +20,7 @@ from segue.core.documents import Document, Part, Trouble
 from segue.files import artefacts
 from segue.files.news import News, heard
 from segue.files.parsing.unreadable import Unreadable
+from segue.files.tally import Tally
 from segue.files.unbroken import unbroken
 from segue.store.base import BYTES, BlobMissing, Blobs, Job, Key, Store
 
@@ -71,6 +72,7 @@ class Work:
         news: News,
         clock: Callable[[], float],
         pace: Pace,
+        tally: Tally | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
@@ -80,6 +82,7 @@ class Work:
         self._news = news
         self._clock = clock
         self._pace = pace
+        self._tally = tally or Tally()
         self._jobs: set[asyncio.Task[None]] = set()
         self._long: set[asyncio.Task[None]] = set()
         self._overdue: dict[asyncio.Task[None], _Reading] = {}
@@ -165,7 +168,7 @@ class Work:
     async def _do(self, job: Job, reading: _Reading) -> None:
         try:
             tokens = await self._held(job, reading, self._steps(job, reading))
-            await self._store.finish(job, self._blobs.holder, tokens)
+            self._tally.read += await self._store.finish(job, self._blobs.holder, tokens)
         except _LeaseLost:
             log.info("job %d is no longer ours", job.id)
         except asyncio.CancelledError:
@@ -186,7 +189,7 @@ class Work:
             await self._store.release(job, self._blobs.holder, until, tried=True)
             asyncio.get_running_loop().call_later(self._pace.again_s + 0.01, self._wake.set)
         else:
-            await self._store.fail(job, self._blobs.holder, trouble)
+            self._tally.troubled += await self._store.fail(job, self._blobs.holder, trouble)
 
     async def _held(self, job: Job, reading: _Reading, steps: Coroutine[None, None, int]) -> int:
         """What `steps` comes to, while the job is renewed beside it.  Raises _LeaseLost."""
@@ -226,7 +229,8 @@ class Work:
             reading.progress = _PARSED * min(done / total, 1.0) if total > 0 else 0.0
 
         bytes_ = await self._blobs.local(Key(job.content, BYTES))
-        document = await self._parse(bytes_, job.name, told)
+        with self._tally.timed("parse"):
+            document = await self._parse(bytes_, job.name, told)
         if not document.text or document.text.isspace():
             raise Unreadable("blank", "no text")
         text = await self._keep(job, artefacts.TEXT, lambda: _utf8(document.text))
@@ -236,7 +240,8 @@ class Work:
     async def _tokens(self, job: Job, text: Path) -> int:
         with contextlib.suppress(BlobMissing):
             return int((await self._made(job, artefacts.TOKENS)).read_bytes())
-        tokens = await self._count(text)
+        with self._tally.timed("count"):
+            tokens = await self._count(text)
         await self._keep(job, artefacts.TOKENS, lambda: b"%d" % tokens)
         return tokens
 
@@ -247,7 +252,8 @@ class Work:
             return
         path = self._blobs.scratch()
         try:
-            await self._index(text, parts, path)
+            with self._tally.timed("index"):
+                await self._index(text, parts, path)
             await self._put(job, artefacts.INDEX, path)
         finally:
             path.unlink(missing_ok=True)

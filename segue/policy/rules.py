@@ -95,10 +95,12 @@ RULES: tuple[Rule, ...] = (
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
     """What a conversation with a model that reads documents may be.  `turns_alternate`: user and assistant take
-    turns, and nobody else speaks; `files_max`: how many files it may be about."""
+    turns, and nobody else speaks; `files_max`: how many files it may be about; `output_tokens_default`: how long its
+    answer may become where it does not say (0: as the model's own answers)."""
 
     turns_alternate: bool = True
     files_max: int = 99
+    output_tokens_default: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,20 @@ import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from segue.core import frozen
-from segue.core.documents import File, Part, Passage
+from segue.core.documents import File, Part, Passage, mark
 from segue.core.errors import FileUnknown, MessageTooLong, PromptTooLong, TokensTooMany
 from segue.core.generation import Citation, ModelCard, Reading, Tier
 from segue.core.request import Request, Source
 from segue.prompt.documents import Sheet, asked_before, question, quoted, whole
-from segue.prompt.notes import Say, noted
 from segue.prompt.notes import Source as Noted
+from segue.prompt.notes import noted
+from segue.prompt.statements import Limits as StatementLimits
+from segue.prompt.statements import Statements
 
 PIECE_CHARS = 100_000  # of a text that is counted
 COUNTS_MAX = 1024  # lengths of texts remembered
@@ -57,6 +59,7 @@ class Limits:
     passages_max: int = 8
     notes_tokens_max: int = 0
     notes_at_a_time: int = 4
+    statements: StatementLimits = field(default_factory=lambda: StatementLimits(0))
 
 
 class Readable(Protocol):
@@ -123,11 +126,15 @@ class Finder(Protocol):
         """All of each."""
         ...
 
+    async def sample(self, volumes: Sequence[Volume]) -> str:
+        """A little of their texts, from several places."""
+        ...
+
     async def find(
-        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int
+        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int, statements: str = ""
     ) -> Sequence[tuple[Passage, str]]:
         """The passages that fit the question best, each with its text, in the documents' order; some of every
-        document, as far as there is room."""
+        document, as far as there is room.  `statements` is how they may put the answer, "" where nobody says."""
         ...
 
     async def digest(self, volumes: Sequence[Volume], question: str, tokens_max: int) -> Sequence[tuple[Passage, str]]:
@@ -138,22 +145,25 @@ class Finder(Protocol):
 @dataclass(frozen=True, slots=True)
 class Model:
     """The model that will answer: its card, the ids of a conversation as it is shown, the length of a text, what it
-    answers to a conversation; whether its template leaves system messages out."""
+    answers to a conversation with something of the marked documents, in so many tokens at most (raises
+    PromptTooLong); whether its template leaves system messages out."""
 
     card: ModelCard
     ids: Callable[[Request], Awaitable[list[int]]]
     count: Callable[[str], Awaitable[int]]
-    say: Say
+    say: Callable[[Request, int, frozenset[str]], Awaitable[str]]
     deaf: bool = False
 
 
 @frozen
 class Read:
-    """The conversation as the model is shown it, in `ids`; what it counts on the bill, in `tokens`; what was read."""
+    """The conversation as the model is shown it, in `ids`; what it counts on the bill, in `tokens`; what was read;
+    the marks of the files."""
 
     ids: list[int]
     tokens: int
     reading: Reading | None = None
+    documents: frozenset[str] = frozenset()
 
 
 class Reader:
@@ -162,6 +172,7 @@ class Reader:
     def __init__(self, library: Library, finder: Finder, limits: Limits) -> None:
         self._library, self._finder, self._limits = library, finder, limits
         self._counts: OrderedDict[tuple[str, str, bytes], int] = OrderedDict()
+        self._statements = Statements(limits.statements)
 
     async def read(self, request: Request, model: Model) -> Read:
         """Read what the conversation is about.  Raises the Faults of `Library`, MessageTooLong, TokensTooMany."""
@@ -186,7 +197,8 @@ class Reader:
             if not volumes:
                 return Read(bare, tokens)
             window = model.card.context_tokens - prefix
-            return await self._tier(request, model, volumes, bare, window, tokens)
+            read = await self._tier(request, model, volumes, bare, window, tokens)
+            return replace(read, documents=_marks(volumes))
 
     async def _tier(
         self, request: Request, model: Model, volumes: Sequence[Volume], bare: list[int], window: int, tokens: int
@@ -208,12 +220,23 @@ class Reader:
         tier: Tier = "retrieval"
         if tokens_max >= PASSAGE_TOKENS_MIN:
             if not await self._finder.wants_whole(asked, before):
-                found = _best(await self._finder.find(volumes, asked, before, tokens_max), limits.passages_max)
+                statements = await self._stated(request, model, volumes)
+                found = await self._finder.find(volumes, asked, before, tokens_max, statements)
+                found = _best(found, limits.passages_max)
             if not found:  # no place is meant, or none was found
                 tier, found = await self._told(request, model, volumes, tokens_max)
         shown, kept = await _fitted(request, model, volumes, found, tier, window)
         citations = tuple(_citation(volumes[passage.document], passage, text) for passage, text in kept)
         return Read(bare if shown is None else shown, tokens, Reading(tier, len(volumes), length, citations))
+
+    async def _stated(self, request: Request, model: Model, volumes: Sequence[Volume]) -> str:
+        """How the documents may put the answer, as the model sees it."""
+
+        async def say(asked: Request, tokens: int) -> str:
+            return await model.say(asked, tokens, frozenset())
+
+        asked, before, sample = question(request), asked_before(request), await self._finder.sample(volumes)
+        return await self._statements.about(request, asked, before, sample, model.card.name, say)
 
     async def _told(
         self, request: Request, model: Model, volumes: Sequence[Volume], tokens_max: int
@@ -224,7 +247,11 @@ class Reader:
             texts = await self._finder.texts(volumes)
             shown = [Noted(each.name, text, each.tokens) for each, text in zip(volumes, texts, strict=True)]
             context, many = model.card.context_tokens, limits.notes_at_a_time
-            if notes := await noted(request, shown, context, tokens_max, many, model.say):
+
+            async def say(asked: Request, tokens: int) -> str:
+                return await model.say(asked, tokens, _marks(volumes))
+
+            if notes := await noted(request, shown, context, tokens_max, many, say):
                 return "notes", notes
         return "digest", await self._finder.digest(volumes, question(request), tokens_max)
 
@@ -357,6 +384,11 @@ def _drop(kept: list[tuple[Passage, str]], chars: int) -> None:
 
 def _citation(volume: Volume, passage: Passage, text: str) -> Citation:
     return Citation(_id(volume), volume.name, passage.label, passage.start, passage.end, text)
+
+
+def _marks(volumes: Sequence[Volume]) -> frozenset[str]:
+    files = [volume.held.file for volume in volumes if volume.held is not None]
+    return frozenset(mark(file.workspace, file.sha256) for file in files)
 
 
 def _id(volume: Volume) -> str | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mmap
+import os
 import shutil
 import tempfile
 import weakref
@@ -32,6 +33,7 @@ Build = Callable[[Path, Sequence[Part], Path], Awaitable[None]]
 """Text, parts, and where the index goes."""
 
 BYTES_A_TOKEN_MAX = 8
+SAMPLE_BYTES = 1000
 
 
 class Held(Protocol):
@@ -88,8 +90,12 @@ class Asking:
         """All of each."""
         return await asyncio.to_thread(lambda: [_text(volume) for volume in volumes])
 
+    async def sample(self, volumes: Sequence[Volume]) -> str:
+        """A little of each, from its beginning, its middle and its end."""
+        return await asyncio.to_thread(lambda: "\n".join(_sampled(volume) for volume in volumes))
+
     async def find(
-        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int
+        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int, statements: str = ""
     ) -> list[tuple[Passage, str]]:
         """The passages that fit the question best, each with its text, in the documents' order."""
         opened = await self._opened(volumes)
@@ -100,7 +106,7 @@ class Asking:
             from segue.retrieval.find import find
 
             indexes, texts = [each.index for each in opened], [each.text for each in opened]
-            return find(indexes, texts, question, bytes_max, before, meaning.vectors())
+            return find(indexes, texts, question, bytes_max, before, meaning.vectors(), statements)
 
         return await asyncio.to_thread(lambda: _cut(found(), opened))
 
@@ -199,6 +205,24 @@ def _mapped(path: Path) -> Text:
 
 def _text(volume: Volume) -> str:
     return volume.sent if volume.held is None else str(volume.held.text.read_bytes(), "utf-8", "ignore")
+
+
+def _sampled(volume: Volume) -> str:
+    if volume.held is None:
+        size = len(volume.sent)
+        return "".join(volume.sent[at : at + SAMPLE_BYTES] for at in _places(size))
+    with volume.held.text.open("rb") as file:
+        size, found = os.fstat(file.fileno()).st_size, list[bytes]()
+        for at in _places(size):
+            file.seek(at)
+            found.append(file.read(SAMPLE_BYTES))
+    return "".join(str(each, "utf-8", "ignore") for each in found)
+
+
+def _places(size: int) -> tuple[int, ...]:
+    if size <= 3 * SAMPLE_BYTES:
+        return tuple(range(0, size, SAMPLE_BYTES))
+    return 0, size // 2, size - SAMPLE_BYTES
 
 
 def _cut(passages: Sequence[Passage], opened: Sequence[_Open]) -> list[tuple[Passage, str]]:

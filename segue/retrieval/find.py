@@ -33,17 +33,19 @@ def find(
     bytes_max: int = BYTES_MAX,
     history: Sequence[str] = (),
     vectors: meaning.Vectors | None = None,
+    statements: str = "",
 ) -> tuple[Passage, ...]:
     """The passages, at most `bytes_max` bytes of text together.
 
-    `history` is what was asked before, oldest first; `vectors` are `meaning.vectors()`, or None to go by words alone.
+    `history` is what was asked before, oldest first; `vectors` are `meaning.vectors()`, or None to go by words alone;
+    `statements` is how a text may put the answer: what is worded as they are is found as what the question is.
     A question without words finds nothing.  Raises ValueError where a text is not the one its index was built from.
     """
     for index, text in zip(indexes, texts, strict=True):
         if not index.fits(text):
             raise ValueError("an index belongs to another text")
     kept = [number for number, index in enumerate(indexes) if index.count]
-    asked = understood(question, history)
+    asked = understood(question, history, statements)
     if not kept or not asked.text.strip() or bytes_max <= 0:
         return ()
     corpus = Corpus.of([indexes[number] for number in kept])

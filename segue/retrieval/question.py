@@ -85,8 +85,9 @@ class Question:
     compares: bool
 
 
-def understood(question: str, history: Sequence[str] = ()) -> Question:
-    """What to look for.  `history` is what was asked before, oldest first."""
+def understood(question: str, history: Sequence[str] = (), statements: str = "") -> Question:
+    """What to look for.  `history` is what was asked before, oldest first; `statements` is how a text may put the
+    answer."""
     question = question[-QUESTION_CHARACTERS_MAX:]
     terms, text = _content(question, 1.0), question
     own = sum(weight >= 1.0 for weight in terms.values())
@@ -95,6 +96,10 @@ def understood(question: str, history: Sequence[str] = ()) -> Question:
             for term, weight in _content(earlier[-QUESTION_CHARACTERS_MAX:], HISTORY_WEIGHT / (1 + age)).items():
                 terms[term] = max(terms.get(term, 0.0), weight)
         text = f"{history[-1][-TEXT_CHARACTERS_MAX // 2 :]} {question}"
+    if statements:
+        for term, weight in _content(statements[-QUESTION_CHARACTERS_MAX:], 1.0).items():
+            terms[term] = max(terms.get(term, 0.0), weight)
+        text = f"{text[-TEXT_CHARACTERS_MAX // 2 :]} {statements[: TEXT_CHARACTERS_MAX // 2]}"
     best = sorted(terms.items(), key=lambda item: -item[1])[:TERMS_MAX]
     compares = _COMPARES.search(question) is not None
     terms_of, weights = tuple(term for term, _ in best), tuple(weight for _, weight in best)

@@ -266,36 +266,43 @@ async def send_plain(exchange: Exchange, data: bytes, kind: str) -> None:
 
 async def respond(door: Door[S], exchange: Exchange, request: Request, writer: Writer, stream: bool) -> None:
     """Prepare the request and write its answer, streamed or whole.  Raises Fault before the status line."""
-    ignored = request.ignored
+    ignored, line = request.ignored, None
     if (inspection := wanted(exchange.headers)) is not UNASKED:
         request = replace(request, inspection=inspection)
     with presence(door.patience, exchange.receive) as client:
-        job = await door.prepare(request)
-        del request  # an answer may wait long; its conversation need not wait with it
-        extra = answer_headers(job.served, ignored, job.reading)
-        if not stream:
-            await send_whole(door.answer(job), writer, extra, exchange.id, exchange.send)
-            return
-        headers = [
-            (b"content-type", b"text/event-stream;charset=UTF-8"),
-            (b"cache-control", b"no-cache"),
-            (b"x-accel-buffering", b"no"),
-            (b"x-request-id", exchange.id.encode("ascii")),
-            *writer.stream_headers,
-            *extra,
-        ]
-        line = Line(exchange.send, headers, writer.heartbeat, door.limits, client)
+        if stream:
+            headers = [
+                (b"content-type", b"text/event-stream;charset=UTF-8"),
+                (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no"),
+                (b"x-request-id", exchange.id.encode("ascii")),
+                *writer.stream_headers,
+            ]
+            line = Line(exchange.send, headers, writer.heartbeat, door.limits, client)
+            if request.documents:  # to read them may take minutes, where notes are taken of them
+                line.wait(door.limits.prepare_wait_s)
         try:
+            job = await door.prepare(request)
+            del request  # an answer may wait long; its conversation need not wait with it
+            extra = answer_headers(job.served, ignored, job.reading)
+            if line is None:
+                await send_whole(door.answer(job), writer, extra, exchange.id, exchange.send)
+                return
+            line.add_headers(extra)
+            line.wait(door.limits.first_event_wait_s)
             await send_stream(door.answer(job), writer, line)
         except ClientGone:
             raise
         except Exception as error:
-            if not line.started:
+            if line is None or not line.started:
                 raise
             if not isinstance(error, Fault):
                 log.exception("stream failed", extra={"request_id": exchange.id})
             fault = error if isinstance(error, Fault) else Internal()
             await line.write(writer.frame(Failed(fault)), more=False)
+        finally:
+            if line is not None:
+                line.stop()
 
 
 def fallback(door: Door[S]) -> ASGIApp:

@@ -19,7 +19,8 @@ class Limits:
     """Bounds of a request and of the silence around an answer.
 
     `header_bytes_max` bounds the sum of all header names and values; `body_wait_s` is how long a body may take to come;
-    `first_event_wait_s` how long a stream's status line waits for the answer to begin;
+    `prepare_wait_s` how long a stream's status line waits for documents to be read,
+    `first_event_wait_s` and from then on for the answer to begin;
     `heartbeat_s` the longest silence of a stream; `stalled_s` how long a client may leave
     unread what was sent to it.
     """
@@ -29,6 +30,7 @@ class Limits:
     messages_max: int = 10_000
     stops: StopLimits = field(default_factory=StopLimits)
     body_wait_s: float = 60.0
+    prepare_wait_s: float = 40.0
     first_event_wait_s: float = 20.0
     heartbeat_s: float = 15.0
     stalled_s: float = 120.0

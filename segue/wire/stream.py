@@ -2,8 +2,9 @@
 
 Laws:
 1. No status line leaves before the first piece of the answer is known, so a failure before the
-   first token has its real HTTP status.  Only a stream that has waited `first_event_wait_s`
-   begins without it, and then comments keep the line open every `heartbeat_s`.
+   first token has its real HTTP status.  Only a stream that has waited `first_event_wait_s`, or
+   `prepare_wait_s` while documents are read for it, begins without it, and then comments keep the
+   line open every `heartbeat_s`.
 2. Closing the event iterator is the cancellation.  A client that leaves, or does not read for
    `stalled_s`, closes it at once, wherever the answer is.
 3. A piece costs one write and nothing else: no task, no timer, no lock.
@@ -80,12 +81,19 @@ class Line:
         self._last = self._loop.time()
         self._blocked = False
         self._beat: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(limits.first_event_wait_s, self._tick)
+        self._timer: asyncio.TimerHandle | None = None
         self.started = False
 
-    def add_header(self, header: tuple[bytes, bytes]) -> None:
-        """One header more; without effect once the status line has left."""
-        self._headers.append(header)
+    def wait(self, wait_s: float) -> None:
+        """From now on, begin by itself when nothing has been written for so long; a stream that has begun goes on as
+        it is."""
+        if not self.started:
+            self.stop()
+            self._timer = self._loop.call_later(wait_s, self._tick)
+
+    def add_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Some headers more; without effect once the status line has left."""
+        self._headers.extend(headers)
 
     async def write(self, data: bytes, more: bool = True) -> None:
         """Send a piece; the first brings the status line.  Raises ClientGone."""
@@ -105,7 +113,8 @@ class Line:
 
     def stop(self) -> None:
         """Send nothing more by itself.  Safe to call twice."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
@@ -153,7 +162,7 @@ async def send_stream(events: AsyncGenerator[Event, None], writer: Writer, line:
                     assert isinstance(event, Started)
                     held = frame
                     if event.seam is not None:
-                        line.add_header(seam_header(event.seam))
+                        line.add_headers((seam_header(event.seam),))
                 elif frame:
                     await line.write(held + frame if held else frame)
                     held = b""

@@ -9,17 +9,20 @@ from typing import Any
 import pytest
 
 from segue.catalogue.read import names_served, read_catalogue
+from segue.config import Documents
 from segue.core.errors import (
     DocumentsMixed,
     Fault,
     FileProcessing,
     MessageTooLong,
+    PromptTooLong,
     RolesInvalid,
 )
 from segue.core.generation import Reading
 from segue.core.request import Request
 from segue.policy import rules
 from segue.prompt.reading import Limits
+from segue.prompt.statements import Limits as StatementLimits
 from segue.wire.citations import entries
 from segue.wire.openai import read as openai
 from tests.docs.test_tables import rows
@@ -136,6 +139,27 @@ async def too_long() -> None:
     assert (await reading(asked(asks("What is it about?"), files=("long.txt",)))).tier == "digest"
 
 
+async def other_words() -> None:
+    sent = asked(asks("Plums ?"), files=("long.txt",))
+    desk = Desk(statements=StatementLimits(40))
+    job = await desk.prepare(sent)
+    assert desk.finder.statements[0]
+    assert job.prompt_tokens == (await Desk().prepare(sent)).prompt_tokens
+    assert desk.finder.statements[0] not in await desk.shown(sent)
+
+
+async def long_history() -> None:
+    talk = [each for _ in range(40) for each in (asks("And this one?"), answered("Yes."))]
+    await refused(asked(*talk, asks("x"), files=("a.txt",)), PromptTooLong, context=700)
+
+
+async def answers_length() -> None:
+    assert Documents().output_tokens_default == 2000
+    for room, tokens in ((4000, 2000), (900, 900)):
+        desk = Desk(context=30_000, output=room, output_tokens_default=2000)
+        assert (await desk.prepare(asked(asks("x"), files=("a.txt",)))).prompt.output_tokens_max == tokens
+
+
 async def bill() -> None:
     sent = asked(asks("Fruit number 700 ?"), files=("long.txt",))
     bare = await Desk().prepare(replace(sent, documents=()))
@@ -170,6 +194,9 @@ CHOICES: dict[str, Callable[[], Awaitable[None]]] = {
     "texts of more than a million tokens together": long_texts,
     "a file that is still being parsed": waits,
     "documents longer than the model's context": too_long,
+    "a question in other words than the documents', or in another language": other_words,
+    "a history that does not fit the model's context": long_history,
+    "`max_tokens` of a conversation about documents, where nothing is said": answers_length,
     "`prompt_tokens`, `input_tokens`": bill,
     "a prefix": prefix,
     "`segue_citations`": citations,

@@ -292,6 +292,30 @@ async def test_a_document_is_not_read_again_after_a_restart(small_model: Path, t
     assert (await asked("Her name was", "other")).cached == 0
 
 
+async def test_nothing_is_kept_of_a_document_that_is_forgotten(small_model: Path, tmp_path: Path) -> None:
+    spec = LlamaSpec(
+        "small", small_model, context_tokens=4096, kv_tokens=4096, snapshots=tmp_path, snapshots_bytes_max=10**9
+    )
+    engine = LlamaEngine(spec)
+    await engine.forget(["a1" * 16])
+    await engine.start()
+
+    async def asked(question: str, document: str) -> int:
+        sent = await prompt(engine, STORY * 30 + question, 2, lasting=True, documents=frozenset({document}))
+        return (await hear(engine, sent)).cached
+
+    try:
+        assert await asked("Her name was", "a1" * 16) == 0
+        await engine.forget(["a1" * 16])
+        assert await asked("One day a storm", "a1" * 16) == 0
+        assert await asked("Her name was", "b2" * 16) == 0, "nothing of the other is remembered for a while"
+    finally:
+        await engine.close()
+    assert len(os.listdir(tmp_path)) == 1
+    await LlamaEngine(spec).forget(["b2" * 16])
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_file_that_is_no_model_fails_at_start(tmp_path: Path) -> None:
     path = tmp_path / "no.gguf"
     path.write_bytes(b"GGUF and then nothing")

@@ -12,7 +12,7 @@ import pytest
 from segue.core.generation import Decoding
 from segue.engine.llama import frames
 from segue.engine.llama.lane import SNAPSHOT_TOKENS_MIN
-from segue.engine.llama.snapshots import Snapshots
+from segue.engine.llama.snapshots import Snapshots, purge
 from tests.engine.lanes import Bench, opened, replaced
 
 DATA = bytes(range(256)) * 40
@@ -46,7 +46,7 @@ def test_nobody_else_s(tmp_path: Path, workspace: str, owner: str) -> None:
     assert Snapshots(tmp_path, owner, 10**6).best(workspace, ids(1, 2, 3)) == (None, 0)
 
 
-@pytest.mark.parametrize("cut", [0, 5, 23, 24, 30, 1000])
+@pytest.mark.parametrize("cut", [0, 5, 27, 28, 34, 1000])
 def test_half_a_file_is_none(tmp_path: Path, cut: int) -> None:
     written(tmp_path, "w", [1, 2, 3])
     (file,) = tmp_path.iterdir()
@@ -55,7 +55,7 @@ def test_half_a_file_is_none(tmp_path: Path, cut: int) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("at", [25, 40, 5000])
+@pytest.mark.parametrize("at", [29, 44, 5000])
 def test_a_damaged_file_is_not_loaded(tmp_path: Path, at: int) -> None:
     written(tmp_path, "w", [1, 2, 3])
     (file,) = tmp_path.iterdir()
@@ -117,6 +117,70 @@ def test_what_a_longer_one_has_is_not_kept_twice(tmp_path: Path) -> None:
     assert length == 3
     assert found is not None
     assert bytes(kept.load(found) or b"") == DATA
+
+
+ONE, OTHER = frozenset({"a1" * 16}), frozenset({"b2" * 16})
+
+
+def keep(kept: Snapshots, tokens: list[int], documents: frozenset[str], wait: bool = True) -> None:
+    kept.keep("w", ids(*tokens), memoryview(DATA), documents)
+    while wait and kept.busy:
+        pass
+
+
+def test_what_has_something_of_a_document_goes_with_it(tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path, "m", 10**6)
+    for number, documents in enumerate((ONE, OTHER, ONE | OTHER, frozenset[str]())):
+        keep(kept, [number, 9], documents)
+    kept.forget(ONE)
+    assert [kept.best("w", ids(number))[1] for number in range(4)] == [0, 1, 0, 1]
+    assert len(list(tmp_path.iterdir())) == 2
+    again = Snapshots(tmp_path, "m", 10**6)
+    again.forget(OTHER)
+    found, length = again.best("w", ids(3, 9))
+    assert length == 2
+    assert found is not None
+    assert bytes(again.load(found) or b"") == DATA
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_also_while_it_is_being_written(tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path, "m", 10**6)
+    keep(kept, [1], ONE, wait=False)
+    kept.forget(ONE)
+    kept.close()
+    assert kept.best("w", ids(1)) == (None, 0)
+    assert not list(tmp_path.iterdir())
+    again = Snapshots(tmp_path, "m", 10**6)
+    keep(again, [1], ONE)
+    assert again.best("w", ids(1))[1] == 1, "it was uploaded anew"
+
+
+def test_a_longer_one_takes_the_place_only_of_what_goes_with_it(tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path, "m", 10**6)
+    keep(kept, [1, 2], ONE)
+    keep(kept, [1, 2, 3], frozenset())
+    keep(kept, [1, 2, 3, 4], ONE)
+    kept.forget(ONE)
+    assert kept.best("w", ids(1, 2, 3, 4))[1] == 0, "the longest one had all the others had"
+    keep(kept, [1, 2], ONE)
+    keep(kept, [1, 2, 3], frozenset())
+    kept.forget(ONE)
+    assert kept.best("w", ids(1, 2, 3))[1] == 3
+
+
+def test_a_folder_is_purged_without_an_engine(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for owner, documents in (("m", ONE), ("n", ONE | OTHER), ("n", OTHER)):
+        kept = Snapshots(tmp_path, owner, 10**6)
+        keep(kept, [len(documents), 7], documents)
+        kept.close()
+    (tmp_path / "x.unfinished").write_bytes(b"another's")
+    purge(tmp_path, ONE)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".cells", ".unfinished"]
+    assert Snapshots(tmp_path, "n", 10**6)._kept[0].documents == OTHER
+    purge(tmp_path / "nowhere", ONE)
+    purge(tmp_path / "x.unfinished", ONE)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -195,3 +259,53 @@ def test_no_room_for_it(tmp_path: Path) -> None:
     bench.run()
     assert not bench.failed
     assert bench.said[0] == run(tmp_path / "none", asked([*DOCUMENT, 4]))[1]
+
+
+def about(prompt: list[int], documents: frozenset[str] = ONE, number: int = 0, tokens: int = 5) -> frames.Open:
+    sent = opened(prompt, len(prompt), Decoding(temperature=0.0), tokens, [number], seam=None)
+    return replaced(sent, lasting=True, documents=sorted(documents))
+
+
+def test_a_lane_forgets_a_document(tmp_path: Path) -> None:
+    bench = Bench(cells=4000)
+    Packed(bench)
+    kept = bench.lane._snapshots = Snapshots(tmp_path, "m", 10**6)
+
+    def asked(end: int, documents: frozenset[str] = ONE, number: int = 0, plain: int = 0) -> int:
+        bench.add(about([plain, *DOCUMENT, end], documents, number))
+        bench.run()
+        return bench.cached[number]
+
+    def forget() -> None:
+        bench.lane.forget(ONE)
+        kept.forget(ONE)
+
+    assert [asked(5), asked(6, number=1), asked(5, OTHER, 2, plain=1)] == [0, len(DOCUMENT) + 1, 0]
+    forget()
+    assert all(sequence.documents == OTHER for sequence in bench.memory.sequences)
+    assert len(list(tmp_path.glob("*.cells"))) <= 1
+    assert asked(7, number=3) == 0
+    assert asked(6, OTHER, number=4, plain=1) == len(DOCUMENT) + 1
+    forget()
+    # What runs is answered, and nothing of it stays.
+    bench.add(about([0, *DOCUMENT, 8], number=5, tokens=20))
+    while 5 not in bench.said:
+        for token in bench.lane.step():
+            bench.hear(token, 0)
+    forget()
+    bench.run()
+    assert len(bench.said[5]) == 20 or bench.finish[5] == "stop"
+    assert asked(9, number=6) == 0
+    kept.close()
+
+
+def test_who_remembers_for_another_goes_with_its_documents(tmp_path: Path) -> None:
+    bench = Bench(cells=4000)
+    bench.add(about(DOCUMENT, OTHER))
+    bench.run()
+    bench.add(about(DOCUMENT, ONE, number=1))
+    bench.run()
+    bench.lane.forget(ONE)
+    bench.add(about([*DOCUMENT, 4], OTHER, number=2))
+    bench.run()
+    assert bench.cached[2] == 0

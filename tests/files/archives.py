@@ -19,6 +19,7 @@ from segue.core.documents import Document, File, Part, Purpose, Trouble
 from segue.files.archive import Archive, Bounds
 from segue.files.desk import Desk, Sizes
 from segue.files.parsing.unreadable import Unreadable
+from segue.files.sweep import Forget, nobody
 from segue.files.work import Pace
 from segue.store import folder, sqlite
 from segue.store.base import Blobs, Quota
@@ -84,11 +85,12 @@ async def opened(
     bounds: Bounds = BOUNDS,
     indexes: bool = True,
     kept: Callable[[Path], tuple[Database, Blobs]] = local,
+    forget: Forget = nobody,
 ) -> AsyncIterator[Archive]:
     """An open archive.  It does not wait for the disk: a process that is killed loses nothing by that."""
     reader = reader or Reader()
     (database, blobs), index = kept(root), reader.index if indexes else None
-    archive = Archive(FilesStore(database), blobs, bounds, reader.parse, reader.count, index)
+    archive = Archive(FilesStore(database), blobs, bounds, reader.parse, reader.count, index, forget=forget)
     with patch.object(folder, "_synced"), patch.object(sqlite, "_SYNCHRONOUS", "OFF"):
         try:
             await database.open()

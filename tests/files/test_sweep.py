@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from segue.core.errors import FileTroubled
-from segue.store.base import StoreUnusable
+from segue.store.base import Content, StoreUnusable
 from tests.files.archives import Reader, lying, opened, settled, swept, uploaded
 
 
@@ -98,3 +99,30 @@ async def test_to_open_twice_is_to_open_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as archive:
         await archive.open()
         await settled(archive, await uploaded(archive.desk, b"hello"))
+
+
+async def test_who_keeps_something_of_a_file_is_told_when_the_last_one_goes(tmp_path: Path) -> None:
+    told: list[Content] = []
+    fails = True
+
+    async def forget(content: Content) -> None:
+        told.append(content)
+        if fails:
+            raise OSError("not now")
+
+    async with opened(tmp_path, forget=forget) as archive:
+        one, other = await uploaded(archive.desk, b"hello", "a.txt"), await uploaded(archive.desk, b"hello", "b.txt")
+        await settled(archive, one, other)
+        await archive.desk.remove("w", one.id)
+        await asyncio.sleep(0.05)
+        assert told == []
+        await archive.desk.remove("w", other.id)
+        for _ in range(200):
+            if told:
+                break
+            await asyncio.sleep(0.01)
+    assert told == [Content("w", one.sha256)]
+    fails = False
+    async with opened(tmp_path, forget=forget) as archive:  # it was not told, so the bytes are still known
+        await swept(tmp_path)
+    assert told == [Content("w", one.sha256)] * 2

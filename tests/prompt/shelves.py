@@ -82,6 +82,7 @@ class Finder:
     found: list[tuple[str, tuple[str, ...], int]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    statements: list[str] = field(default_factory=list)
 
     async def wants_whole(self, question: str, before: Sequence[str]) -> bool:
         return "about" in question
@@ -89,14 +90,18 @@ class Finder:
     async def texts(self, volumes: Sequence[Volume]) -> list[str]:
         return [content(volume) for volume in volumes]
 
+    async def sample(self, volumes: Sequence[Volume]) -> str:
+        return "".join(content(volume)[:100] for volume in volumes)
+
     async def find(
-        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int
+        self, volumes: Sequence[Volume], question: str, before: Sequence[str], tokens_max: int, statements: str = ""
     ) -> list[tuple[Passage, str]]:
         self.found.append((question, tuple(before), tokens_max))
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
-        words = set(question.lower().replace("?", "").split())
+        self.statements.append(statements)
+        words = set(f"{question} {statements}".lower().replace("?", "").split())
         passages: list[tuple[Passage, str]] = []
         for document, volume in enumerate(volumes):
             start = 0
@@ -135,12 +140,21 @@ def asked(*messages: Message, files: tuple[str, ...] = (), texts: tuple[str, ...
 class Desk:
     """A pipeline over the scripted engine with stand-ins behind its reader."""
 
-    def __init__(self, context: int = 4096, output: int = 256, strict: bool = True, **limits: object) -> None:
+    def __init__(
+        self,
+        context: int = 4096,
+        output: int = 256,
+        strict: bool = True,
+        output_tokens_default: int = 0,
+        **limits: object,
+    ) -> None:
         self.engine = Scripted(Echo(), scripted_card(context_tokens=context, output_tokens=output))
         self.library = Library(FILES | LONG)
         self.finder = Finder()
         reader = Reader(self.library, self.finder, Limits(**limits))  # type: ignore[arg-type]
-        self.pipeline = Pipeline(lambda name: self.engine, reader=reader, limits=DocumentLimits(strict, 99))
+        self.pipeline = Pipeline(
+            lambda name: self.engine, reader=reader, limits=DocumentLimits(strict, 99, output_tokens_default)
+        )
 
     async def prepare(self, sent: Request) -> Job:
         await self.engine.start()

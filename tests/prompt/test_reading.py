@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.core.documents import Passage
+from segue.core.documents import Passage, mark
 from segue.core.errors import (
     DocumentsMixed,
     Fault,
@@ -100,6 +100,36 @@ async def test_passages_of_what_does_not_fit() -> None:
         assert FRUIT.encode()[citation.start : citation.end].decode() == citation.text
     order = [(citation.file != "long.txt", citation.start) for citation in job.reading.citations]
     assert order == sorted(order)
+
+
+async def test_an_answer_is_as_long_as_is_said_of_documents() -> None:
+    desk = Desk(context=4096, output=256, output_tokens_default=100)
+    for sent, tokens in (
+        (asked(user("Red?"), files=("a.txt",)), 100),
+        (asked(user("Red?")), 100),
+        (asked(user("Red?"), files=("a.txt",), output_tokens_max=200), 200),
+        (request(user("Red?")), 256),
+    ):
+        assert (await desk.prepare(sent)).prompt.output_tokens_max == tokens
+    desk = Desk(context=4096, output=256, output_tokens_default=9000)
+    assert (await desk.prepare(asked(user("Red?")))).prompt.output_tokens_max == 256
+
+
+async def test_a_history_that_does_not_fit_is_refused() -> None:
+    desk = Desk(context=400, output=64)
+    talk = [each for number in range(30) for each in (user(f"Question {number}?"), said("An answer of some length."))]
+    fault = await desk.refused(asked(*talk, user("Red?"), files=("a.txt",)))
+    assert isinstance(fault, PromptTooLong)
+
+
+async def test_the_engine_is_told_whose_text_it_reads() -> None:
+    desk = Desk()
+    files = [desk.library.files[name].file for name in ("a.txt", "b.txt", "long.txt")]
+    marks = [mark(file.workspace, file.sha256) for file in files]
+    for names, expected in ((("a.txt", "b.txt"), marks[:2]), (("long.txt",), marks[2:])):
+        job = await desk.prepare(asked(user("Fruit number 7 ?"), files=names))
+        assert job.prompt.documents == frozenset(expected)
+    assert (await desk.prepare(asked(user("Red?"), texts=("Pears.",)))).prompt.documents == frozenset()
 
 
 async def test_every_document_keeps_its_share_when_passages_must_go() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,9 @@ class Encoder:
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
         raise NotImplementedError
+
+    async def forget(self, documents: Collection[str]) -> None:
+        pass
 
     async def health(self) -> Health:
         return Health(ready=True)

@@ -59,6 +59,28 @@ def test_other_words_for_it_are_found(tmp_path: Path, hidden: str, question: str
     assert hidden in Shelf(tmp_path, padded(hidden), vectors=VECTORS).said(question, 800)
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("hidden", "question", "statements"),
+    [
+        ("Tobias Hale was born in Izmir.", "What is the home town of Tobias Hale?", "Tobias Hale was born in Paris."),
+        ("枫树剧院创办于1931年。", "How old is the Maple theatre?", "枫树剧院创办于1900年。 枫树剧院有很多年历史。"),
+    ],
+)
+def test_what_is_worded_as_the_statements_are_comes_first(
+    tmp_path: Path, vectors: object, hidden: str, question: str, statements: str
+) -> None:
+    others = [f"Tobias Hale painted the home of town clerk {i}." for i in range(20)]
+    others += [f"The Maple theatre bought chair number {i}." for i in range(20)]
+    shelf = Shelf(tmp_path, padded("\n\n".join([*others[:20], hidden, *others[20:]])))
+    table = VECTORS if vectors else None
+    found = find(shelf.indexes, shelf.texts, question, 600, (), table, statements)
+    best = max(found, key=lambda each: each.score)
+    assert hidden in shelf.text(best)
+    again = find(shelf.indexes, shelf.texts, question, 600, (), table)
+    assert hidden not in shelf.text(max(again, key=lambda each: each.score))
+
+
 @pytest.mark.skipif(VECTORS is None, reason="without vectors")
 def test_what_the_next_sentence_says_is_found_with_the_name(tmp_path: Path) -> None:
     near = [f"Ingrid Sato visited office number {i} on a rainy day." for i in range(30)]

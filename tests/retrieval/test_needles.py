@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.needles.__main__ import right
+from bench.needles.__main__ import Answer
 from bench.needles.plant import KINDS, haystack
 from bench.needles.prose import Language
 from tests.retrieval.shelf import VECTORS, Shelf
@@ -24,8 +24,8 @@ def test_needles_stand_where_they_say(language: Language) -> None:
     for needle in one.needles:
         said = [one.text[start:end].decode() for start, end in needle.spans]
         assert all(one.text.count(sentence.encode()) == 1 for sentence in said)
-        assert needle.kind == "counted" or right(needle, " ".join(said))
-        assert not right(needle, "I do not know.")
+        assert needle.kind == "counted" or Answer(needle, " ".join(said), True, 1.0).right
+        assert not Answer(needle, "I do not know.", True, 1.0).right
         assert needle.depth == needle.spans[0][0] / len(one.text)
 
 

@@ -105,3 +105,16 @@ def test_names_weigh_more() -> None:
 def test_comparisons(question: str) -> None:
     assert understood(question).compares
     assert not understood("What is the access code?").compares
+
+
+def test_statements_add_words_and_decide_nothing_else() -> None:
+    asked = understood("Where is the lamp?")
+    told = understood("Where is the lamp?", (), "Both lamps differ, they stand in the harbour.")
+    assert set(asked.terms) < set(told.terms)
+    assert set(read(["harbour"]).hashes.tolist()) <= set(told.terms)
+    assert not told.compares
+    assert told.text.startswith("Where is the lamp?")
+    long = understood("lamp " * 2000, (), "harbour " * 2000)
+    assert len(long.text) <= 1001
+    assert "lamp" in long.text
+    assert "harbour" in long.text

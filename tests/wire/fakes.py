@@ -40,7 +40,8 @@ class Job:
 
 @dataclass
 class House:
-    """`events` is what every answer says; `gate`, when set, is waited for after `gate_at` events."""
+    """`events` is what every answer says; `gate`, when set, is waited for after `gate_at` events, `reads` before the
+    first of them."""
 
     events: Sequence[Event] = HELLO
     refusal: Fault | None = None
@@ -49,11 +50,14 @@ class House:
     gate_at: int = 0
     limits: Limits = field(default_factory=Limits)
     reading: Reading | None = None
+    reads: asyncio.Event | None = None
     requests: list[Request] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(self, request: Request) -> Job:
         self.requests.append(request)
+        if self.reads is not None:
+            await self.reads.wait()
         if self.refusal is not None:
             raise self.refusal
         return Job(CARD.name, request, self.reading)

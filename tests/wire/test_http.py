@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.core.errors import EngineLost, Internal, PromptTooLong, QueueFull
+from segue.core.errors import EngineLost, Fault, FileProcessing, Internal, PromptTooLong, QueueFull
 from segue.core.events import Ended, Failed, Finished, Started, Text
 from segue.wire.http import Limits
 from segue.wire.limits import PATIENCE_S
@@ -142,6 +142,57 @@ async def test_the_status_line_waits_for_the_first_piece_and_then_beats(
     assert client.body.replace(beat, b"").startswith(b"data: {" if path == COMPAT else b"id:1\n")
     assert sum(message["type"] == "http.response.start" for message in client.heard) == 1
     assert client.complete
+
+
+LONG = {"model": "qwen-long", "messages": [{"role": "system", "content": "fileid://a"}, USER]}
+READS: list[tuple[str, Any, dict[str, str]]] = [
+    (COMPAT, LONG | {"stream": True}, {}),
+    (NATIVE, {"model": "qwen-long", "input": {"messages": LONG["messages"]}}, SSE),
+]
+
+
+@pytest.mark.parametrize("refusal", [None, FileProcessing("a")])
+@pytest.mark.parametrize(("path", "body", "headers"), READS, ids=NAMES)
+async def test_the_line_is_kept_while_documents_are_read(
+    path: str, body: Any, headers: dict[str, str], refusal: Fault | None
+) -> None:
+    beat = b": keep-alive\n\n" if path == COMPAT else b":keep-alive\n\n"
+    gate = asyncio.Event()
+    limits = Limits(prepare_wait_s=0.04, first_event_wait_s=0.001, heartbeat_s=0.02)
+    client = Client(House(reads=gate, refusal=refusal, limits=limits).app(), path, body, headers)
+    task = client.start()
+    await asyncio.sleep(0.02)
+    assert client.heard == []
+    while len(client.heard) < 4:
+        client.pulse.clear()
+        await asyncio.wait_for(client.pulse.wait(), 1)
+    assert client.status == 200
+    assert client.body.startswith(beat * 2)
+    gate.set()
+    await asyncio.wait_for(task, 1)
+    rest = client.body.replace(beat, b"")
+    assert (b"File parsing in progress" in rest) == (refusal is not None)
+    assert (b"stop" in rest) == (refusal is None)
+    assert sum(message["type"] == "http.response.start" for message in client.heard) == 1
+    assert client.complete
+
+
+@pytest.mark.parametrize(("path", "body", "headers"), READS, ids=NAMES)
+async def test_what_is_refused_in_time_has_its_status(path: str, body: Any, headers: dict[str, str]) -> None:
+    gate = asyncio.Event()
+    limits = Limits(prepare_wait_s=5.0, first_event_wait_s=0.001, heartbeat_s=0.02)
+    client = Client(House(reads=gate, refusal=FileProcessing("a"), limits=limits).app(), path, body, headers)
+    task = client.start()
+    await asyncio.sleep(0.03)
+    gate.set()
+    await asyncio.wait_for(task, 1)
+    assert client.status == 400
+    gone = Client(House(reads=asyncio.Event(), limits=limits).app(), path, body, headers)
+    task = gone.start()
+    await asyncio.sleep(PATIENCE_S * 2)
+    gone.leave()
+    await asyncio.wait_for(task, 1)
+    assert gone.heard == []
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), STREAMED, ids=NAMES)

@@ -47,6 +47,7 @@ class Answer:
             deterministic=prompt.deterministic,
             grammar="" if prompt.constraint is None else prompt.constraint.grammar,
             lasting=prompt.lasting,
+            documents=sorted(prompt.documents),
         )
 
     def _rest(self, number: int) -> frames.Choice:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -65,6 +66,12 @@ class Ends:
         for key, (cover, holder) in self._covers.items():
             if holder is old:
                 self._covers[key] = (cover, new)
+
+    def forget(self, documents: Collection[str]) -> None:
+        """Drop what was found over sequences with something of these documents."""
+        for table in (self._logits, self._covers):
+            for key in [key for key, (_, sequence) in table.items() if not sequence.documents.isdisjoint(documents)]:
+                del table[key]
 
 
 def _put(kept: OrderedDict[bytes, Kept], key: bytes, value: Kept) -> None:

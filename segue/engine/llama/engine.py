@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import assert_never
 
 from segue.core.errors import EngineFailed, EngineLost, Fault, FormatInvalid, QueueFull
@@ -34,6 +34,7 @@ from segue.core.generation import (
 from segue.engine.base import Health
 from segue.engine.llama import frames
 from segue.engine.llama.answer import Answer
+from segue.engine.llama.snapshots import purge
 from segue.engine.llama.spec import LlamaSpec, spec_to
 
 log = logging.getLogger("segue.engine")
@@ -121,6 +122,12 @@ class LlamaEngine:
             for number in answer.generated:
                 del self._strands[number]
                 self._say(frames.Cancel(number))
+
+    async def forget(self, documents: Collection[str]) -> None:
+        """Tell the process, and see to the files by ourselves: it may be down, or die before it comes to it."""
+        self._say(frames.Forget(list(documents)))
+        if self._spec.snapshots is not None:
+            await asyncio.to_thread(purge, self._spec.snapshots, documents)
 
     async def health(self) -> Health:
         """Answers from what the process last said."""

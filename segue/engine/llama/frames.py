@@ -62,6 +62,13 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     deterministic: bool
     grammar: str = ""
     lasting: bool = False
+    documents: list[str] = []
+
+
+class Forget(msgspec.Struct, tag=True, array_like=True):
+    """Keep nothing of these documents."""
+
+    documents: list[str]
 
 
 class Cancel(msgspec.Struct, tag=True, array_like=True):
@@ -166,7 +173,7 @@ class Broken(msgspec.Struct, tag=True, array_like=True):
     detail: str
 
 
-ToEngine = Open | Cancel | Encode | Pieces
+ToEngine = Open | Cancel | Forget | Encode | Pieces
 FromEngine = Ready | Encoded | Pieced | Step | StrandFailed | Broken
 
 _encoder = msgspec.msgpack.Encoder()

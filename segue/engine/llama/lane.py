@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -92,6 +92,12 @@ class Lane:
         self.waiting = deque(strand for strand in self.waiting if not strand.cancelled)
         for strand in [strand for strand in self.running if strand.cancelled]:
             self._leave(strand)
+
+    def forget(self, documents: Collection[str]) -> None:
+        """Keep nothing of these documents, neither now nor of what runs."""
+        for strand in (*self.waiting, *self.running):
+            strand.fleeting = strand.fleeting or not strand.documents.isdisjoint(documents)
+        self._memory.forget_documents(documents)
 
     def step(self) -> list[Token]:
         """One step.  Returns what the strands said; empty when nothing was complete."""
@@ -257,11 +263,9 @@ class Lane:
         if strand.lasting and not strand.sought and self._recalled(strand, remembered):
             _, remembered = self._memory.best(strand.workspace, ids)
         for other in self.running:
-            if other is strand or other.sequence is None or other.workspace != strand.workspace:
+            if other is strand or other.sequence is None or other.workspace != strand.workspace or other.drawing:
                 continue
-            if not self._memory.divisible or other.drawing:
-                continue
-            common = _common(other, strand)
+            common = _common(other, strand) if self._memory.divisible else 0
             if common > remembered and other.held < common:
                 return False
         most, holder = None, None
@@ -276,8 +280,8 @@ class Lane:
         if begun is None:
             return False
         strand.sequence, found = begun
-        if strand.cached < 0:
-            strand.cached = found
+        strand.sequence.documents = strand.documents
+        strand.cached = found if strand.cached < 0 else strand.cached
         return True
 
     def _recalled(self, strand: Strand, remembered: int) -> bool:
@@ -289,7 +293,7 @@ class Lane:
         if found is None or length < remembered + SNAPSHOT_TOKENS_MIN:
             return False
         saved = self._snapshots.load(found)
-        return saved is not None and self._memory.recall(strand.workspace, found.ids, saved)
+        return saved is not None and self._memory.recall(strand.workspace, found.ids, saved, found.documents)
 
     def _keep(self, strand: Strand) -> None:
         """Take a snapshot of the strand's prompt, where much of it is in none."""
@@ -299,7 +303,8 @@ class Lane:
         ids = sequence.tokens[: min(sequence.asked, sequence.held)]
         _, kept = self._snapshots.best(strand.workspace, ids)
         if len(ids) >= kept + SNAPSHOT_TOKENS_MIN:
-            self._snapshots.keep(strand.workspace, ids, self._context.save_head(sequence.number, len(ids)))
+            saved = self._context.save_head(sequence.number, len(ids))
+            self._snapshots.keep(strand.workspace, ids, saved, strand.documents)
 
     def _fit(self, plan: Plan) -> Plan:
         """Make room in the cache for the plan, giving up places from the youngest on if need be."""
@@ -379,7 +384,7 @@ class Lane:
     def _leave(self, strand: Strand, remember: bool = True) -> None:
         self.running.remove(strand)
         if strand.sequence is not None:
-            if remember and not self._solitary:
+            if remember and not self._solitary and not strand.fleeting:
                 self._keep(strand)
                 self._memory.finish(strand.sequence)
             else:

@@ -19,6 +19,7 @@ library holds; `Context` is only changed through here, except for `decode` itsel
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -115,12 +116,14 @@ class Memory:
             self._references[sequence.cells] += 1
         return sequence, length
 
-    def recall(self, workspace: str, ids: npt.NDArray[np.int32], saved: bytearray) -> bool:
+    def recall(
+        self, workspace: str, ids: npt.NDArray[np.int32], saved: bytearray, documents: frozenset[str] = frozenset()
+    ) -> bool:
         """Remember tokens whose cells were saved.  False: there is no room, or they cannot be had."""
         if (not self._numbers and not self._forget_oldest()) or not self.reserve(len(ids)):
             return False
         recalled = self._new(workspace)
-        recalled.running, recalled.asked = False, len(ids)
+        recalled.running, recalled.asked, recalled.documents = False, len(ids), documents
         try:
             self.context.load(recalled.number, saved)
         except DecodeError:
@@ -156,7 +159,7 @@ class Memory:
         for sequence in list(self.sequences):
             self.forget(sequence)
         moved = self._new(source.workspace)
-        moved.running = False
+        moved.running, moved.documents = False, source.documents
         self.context.load(moved.number, saved)
         self.extend(moved, tokens)
         self.ends.moved(source, moved)
@@ -211,14 +214,24 @@ class Memory:
         last = self._taken - sequence.began_at == sequence.taken
         covering = [other for other in peers if other.common(ids) == sequence.held and _alike(other, sequence)]
         if sequence.held == 0 or not self.divisible or (last and covering):
+            for other in covering:
+                other.documents |= sequence.documents
             if covering:
                 self.ends.moved(sequence, covering[0])
             self.forget(sequence)
             return
         for other in peers:
             if other.common(ids) == other.held and (self._references[other.cells[: other.held]] > 1).all():
+                sequence.documents |= other.documents
                 self.ends.moved(other, sequence)
                 self.forget(other)
+
+    def forget_documents(self, documents: Collection[str]) -> None:
+        """Drop what is remembered of these documents; what runs is its lane's to drop."""
+        self.ends.forget(documents)
+        for sequence in list(self.sequences):
+            if not sequence.running and not sequence.documents.isdisjoint(documents):
+                self.forget(sequence)
 
     def forget(self, sequence: Sequence) -> None:
         """Drop a sequence and free what only it held."""

@@ -25,6 +25,8 @@ class Sequence:
     """How many it took itself."""
     asked: int = 0
     """How many tokens its prompt had."""
+    documents: frozenset[str] = frozenset()
+    """The marks of the files that something of is in it."""
 
     def common(self, ids: npt.NDArray[np.int32]) -> int:
         """How many leading tokens of `ids` are computed here."""

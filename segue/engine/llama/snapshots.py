@@ -5,30 +5,36 @@ it has in common with a prompt of the same workspace, as sequences in memory are
 workspaces, models and releases of the library apart, and says nothing of what is in it.
 
 Laws: only whole files have their name, and a damaged one is removed, not loaded; the least recently used go
-first; what cannot be written is not kept, and nobody waits for the writing.  Knows no cells and no model.
+first; what cannot be written is not kept, and nobody waits for the writing; one that has something of a document that
+is to be forgotten goes.  Knows no cells and no model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int32]
 
-_HEAD = Struct("<8sIIQ")
-"""The mark, how many tokens, the check sum of all that follows, its size in bytes."""
-_MARK = b"segueKV1"
+_HEAD = Struct("<8sIIIQ")
+"""The mark, how many tokens and documents, the check sum of all that follows, the size of the cells in bytes."""
+_MARK, _DOCUMENT_BYTES = b"segueKV2", 16
+_DOCUMENTS_MAX = 10_000
+"""Read of one file at most, whatever it says."""
 _SUFFIX, _UNFINISHED = ".cells", ".unfinished"
 _UNFINISHED_S = 600.0
 """How long another process may be at a file."""
@@ -42,6 +48,7 @@ class Snapshot:
     path: Path
     scope: str
     ids: Ids
+    documents: frozenset[str]
     size: int
     used_at: float
 
@@ -54,6 +61,8 @@ class Snapshots:
         self._kept: list[Snapshot] = []
         self._writer = ThreadPoolExecutor(1, "snapshots")
         self._writing: Future[Snapshot | None] | None = None
+        self._forgotten: set[str] = set()
+        """Documents to be forgotten, while one is being written."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _tidy(folder)
@@ -75,8 +84,8 @@ class Snapshots:
         """The cells; None, and forgotten, when the file is gone or damaged."""
         try:
             with snapshot.path.open("rb") as file:
-                mark, count, check, size = _HEAD.unpack(file.read(_HEAD.size))
-                ids = file.read(4 * count)
+                mark, count, documents, check, size = _HEAD.unpack(file.read(_HEAD.size))
+                ids = file.read(_DOCUMENT_BYTES * documents + 4 * count)
                 data = bytearray(size)
                 whole = mark == _MARK and file.readinto(data) == size
             if whole and zlib.crc32(data, zlib.crc32(ids)) == check:
@@ -94,10 +103,17 @@ class Snapshots:
         self._take_written()
         return self._writing is not None
 
-    def keep(self, workspace: str, ids: Ids, data: memoryview) -> None:
+    def keep(self, workspace: str, ids: Ids, data: memoryview, documents: frozenset[str] = frozenset()) -> None:
         """Write a snapshot, behind everybody's back; unless one is being written, or it is too large."""
         if not self.busy and len(data) <= self._bytes_max:
-            self._writing = self._writer.submit(self._write, self._scope(workspace), ids.copy(), data)
+            self._writing = self._writer.submit(self._write, self._scope(workspace), ids.copy(), data, documents)
+
+    def forget(self, documents: Collection[str]) -> None:
+        """Remove what has something of these documents, also what is still being written."""
+        if self.busy:
+            self._forgotten.update(documents)
+        for each in [each for each in self._kept if not each.documents.isdisjoint(documents)]:
+            self._forget(each)
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -107,15 +123,15 @@ class Snapshots:
     def _scope(self, workspace: str) -> str:
         return hashlib.blake2b(f"{self._owner}\0{workspace}".encode(), digest_size=12).hexdigest()
 
-    def _write(self, scope: str, ids: Ids, data: memoryview) -> Snapshot | None:
-        head = ids.astype("<i4").tobytes()
+    def _write(self, scope: str, ids: Ids, data: memoryview, documents: frozenset[str]) -> Snapshot | None:
+        head = bytes.fromhex("".join(sorted(documents))) + ids.astype("<i4").tobytes()
         name = f"{scope}-{hashlib.blake2b(head, digest_size=12).hexdigest()}{_SUFFIX}"
         check = zlib.crc32(data, zlib.crc32(head))
         temporary = None
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=_UNFINISHED, delete=False) as file:
                 temporary = Path(file.name)
-                file.write(_HEAD.pack(_MARK, len(ids), check, len(data)) + head)
+                file.write(_HEAD.pack(_MARK, len(ids), len(documents), check, len(data)) + head)
                 for at in range(0, len(data), _CHUNK_BYTES):
                     file.write(data[at : at + _CHUNK_BYTES])
             temporary.replace(self._folder / name)
@@ -124,7 +140,8 @@ class Snapshots:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
             return None
-        return Snapshot(self._folder / name, scope, ids, _HEAD.size + len(head) + len(data), time.time())
+        size = _HEAD.size + len(head) + len(data)
+        return Snapshot(self._folder / name, scope, ids, documents, size, time.time())
 
     def _take_written(self) -> None:
         """What has been written meanwhile is kept, and others make room for it."""
@@ -136,6 +153,9 @@ class Snapshots:
         for other in [each for each in self._kept if each.path == written.path or _begins(written, each)]:
             self._forget(other, keep_file=other.path == written.path)
         self._kept.append(written)
+        forgotten, self._forgotten = self._forgotten, set()
+        if not written.documents.isdisjoint(forgotten):
+            self._forget(written)
         while sum(each.size for each in self._kept) > self._bytes_max:
             self._forget(min(self._kept, key=lambda each: each.used_at))
 
@@ -149,8 +169,9 @@ class Snapshots:
 
 
 def _begins(longer: Snapshot, other: Snapshot) -> bool:
-    """Has the longer one all of the other?"""
-    return longer.scope == other.scope and _common(longer.ids, other.ids) == len(other.ids)
+    """Has the longer one all of the other, and goes with all that the other goes with?"""
+    same = longer.scope == other.scope and longer.documents >= other.documents
+    return same and _common(longer.ids, other.ids) == len(other.ids)
 
 
 def _common(one: Ids, other: Ids) -> int:
@@ -165,12 +186,35 @@ def _read_head(path: Path) -> Snapshot | None:
     with path.open("rb") as file:
         head = file.read(_HEAD.size)
         if len(head) == _HEAD.size:
-            mark, count, _, size = _HEAD.unpack(head)
-            if mark == _MARK and status.st_size == _HEAD.size + 4 * count + size:
+            mark, count, documents, _, size = _HEAD.unpack(head)
+            if mark == _MARK and status.st_size == _HEAD.size + _DOCUMENT_BYTES * documents + 4 * count + size:
+                marks = frozenset(file.read(_DOCUMENT_BYTES).hex() for _ in range(documents))
                 ids = np.frombuffer(file.read(4 * count), "<i4").astype(np.int32)
-                return Snapshot(path, path.name.partition("-")[0], ids, status.st_size, status.st_mtime)
+                return Snapshot(path, path.name.partition("-")[0], ids, marks, status.st_size, status.st_mtime)
     path.unlink(missing_ok=True)
     return None
+
+
+def purge(folder: Path, documents: Collection[str]) -> None:
+    """Remove what has something of these documents, whoever wrote it; for who has no engine to ask."""
+    try:
+        for path in folder.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # the engine was quicker
+                with path.open("rb") as file:
+                    marks = _marks(file)
+                if marks is not None and not marks.isdisjoint(documents):
+                    path.unlink(missing_ok=True)
+    except OSError as error:
+        _complain(error)
+
+
+def _marks(file: BinaryIO) -> frozenset[str] | None:
+    """The documents of a snapshot; None where it is none, or another version's."""
+    head = file.read(_HEAD.size)
+    if len(head) < _HEAD.size or not head.startswith(_MARK):
+        return None
+    count = _HEAD.unpack(head)[2]
+    return frozenset(file.read(_DOCUMENT_BYTES).hex() for _ in range(min(count, _DOCUMENTS_MAX)))
 
 
 def _tidy(folder: Path) -> None:

@@ -38,6 +38,9 @@ class Strand:
     """The end of its prefix, as long as it is not known which tokens stand for it."""
     lasting: bool = False
     """Its prompt is worth a snapshot."""
+    documents: frozenset[str] = frozenset()
+    fleeting: bool = False
+    """Nothing of it is remembered: one of its documents is to be forgotten."""
     sought: bool = False
     """Snapshots have been looked through for it."""
     guide: Guide | None = None
@@ -142,6 +145,7 @@ def strands_of(message: Open, vocabulary: Vocabulary, guides: Guides | None = No
                 seam=seam,
                 guide=guide,
                 lasting=message.lasting,
+                documents=frozenset(message.documents),
                 prompt=prompt,
             )
         )

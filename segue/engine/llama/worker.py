@@ -13,6 +13,8 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import assert_never
 
@@ -30,6 +32,8 @@ from segue.engine.seam.lexicon import Lexicon
 
 _LONG_CHARACTERS = 100_000
 _GONE_MAX = 1024
+_FORGETTING_S = 60.0
+"""How long a question may have been on its way that was asked while its document was still there."""
 
 
 class Worker:
@@ -38,7 +42,7 @@ class Worker:
     def __init__(self, spec: LlamaSpec, channel: socket.socket) -> None:
         self._spec, self._channel = spec, channel
         self._sending = threading.Lock()
-        self._inbox: collections.deque[frames.Open | frames.Cancel] = collections.deque()
+        self._inbox: collections.deque[frames.Open | frames.Cancel | frames.Forget] = collections.deque()
         self._awake = threading.Condition()
         self._strands: dict[int, Strand] = {}
         self._long = ThreadPoolExecutor(1, "long texts")
@@ -51,6 +55,8 @@ class Worker:
         )
         self._guides = Guides(vocabulary)
         self._gone: dict[int, None] = {}
+        self._forgotten: dict[str, float] = {}
+        """Documents, and until when nothing of them is remembered."""
         self._batches_told = 0
         self._snapshots = self._folder()
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
@@ -115,6 +121,8 @@ class Worker:
                             del self._gone[next(iter(self._gone))]
                     else:
                         strand.cancelled = cancelled = True
+                case frames.Forget():
+                    self._forget(message.documents)
                 case _:
                     assert_never(message)
         if cancelled:
@@ -136,6 +144,8 @@ class Worker:
             self._refuse(message, str(error))
             return
         strands = [strand for strand in strands if strand.number not in self._gone]
+        now = time.monotonic()
+        fleeting = any(self._forgotten.get(document, 0.0) > now for document in message.documents)
         lane = self._shared
         if message.deterministic:
             if self._alone is None:
@@ -143,7 +153,16 @@ class Worker:
             lane = self._alone
         for strand in strands:
             self._strands[strand.number] = strand
+            strand.fleeting = fleeting
             lane.add(strand)
+
+    def _forget(self, documents: Sequence[str]) -> None:
+        now = time.monotonic()
+        fresh = {document: until for document, until in self._forgotten.items() if until > now}
+        self._forgotten = fresh | dict.fromkeys(documents, now + _FORGETTING_S)
+        self._shared.forget(documents)  # the other lane remembers nothing
+        if self._snapshots is not None:
+            self._snapshots.forget(documents)
 
     def _compile(self, message: frames.Open) -> None:
         """On the thread for long work: the answer begins when its grammar is there."""
@@ -197,7 +216,7 @@ class Worker:
                 case frames.Pieces():
                     pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
                     self._send(frames.Pieced(message.call, pieces))
-                case frames.Open() | frames.Cancel():
+                case frames.Open() | frames.Cancel() | frames.Forget():
                     with self._awake:
                         self._inbox.append(message)
                         self._awake.notify()

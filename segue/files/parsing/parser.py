@@ -37,6 +37,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 _EXTENSION_CHARS_MAX = 16
+_NICE = 10
 _DRAIN_BYTES = 1 << 20
 # Frames that carry no text, for a file of the largest number of pages and parts, and room to spare.
 _OVERHEAD_BYTES = 64 << 20
@@ -78,7 +79,7 @@ class Parser:
         extension = PurePath(name).suffix[1:].lower()[:_EXTENSION_CHARS_MAX]
         blob = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-I", "-B", "-c", _START, _ROOT, limits_to(self._limits), extension),
                 stdin=blob,
@@ -89,6 +90,9 @@ class Parser:
             )
         finally:
             os.close(blob)
+        with contextlib.suppress(OSError):  # answers come first; it may have ended, or be nicer already
+            os.setpriority(os.PRIO_PROCESS, process.pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+        return process
 
     def _warn(self, walls: list[str]) -> None:
         if walls and not self._warned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -48,6 +48,9 @@ class Speaker:
                     yield Chunk(choice, (token,), WORDS[token], finish=finish)  # type: ignore[arg-type]
         finally:
             self.closed += 1
+
+    async def forget(self, documents: Collection[str]) -> None:
+        pass
 
     async def health(self) -> Health:
         return Health(True)
