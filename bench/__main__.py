@@ -23,6 +23,7 @@ SCRIPTS = (
     "load",
     "forms",
     "calls",
+    "fim",
     "parsing",
     "retrieval",
     "documents",

@@ -25,6 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue import __version__
 from segue.accounts import Accounts
+from segue.app_batches import clerk_of
+from segue.batches.clerk import Clerk
 from segue.catalogue.read import Entry, Names, names_served, read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.config import Settings
@@ -52,6 +54,7 @@ from segue.prompt.statements import Limits as StatementLimits
 from segue.retrieval.asking import Asking
 from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
 from segue.store.base import Blobs, Content, Quota, StoreUnusable
+from segue.store.batching import BatchStore
 from segue.store.database import Database
 from segue.store.filing import FilesStore
 from segue.store.folder import FolderBlobs
@@ -59,14 +62,18 @@ from segue.store.sqlite import SqliteDatabase
 from segue.tenancy.directory import Directory
 from segue.together import Together
 from segue.wire.admin import routes as admin
+from segue.wire.anthropic import routes as anthropic
 from segue.wire.dashscope import files as dashscope_files
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.desk import UploadLimits
 from segue.wire.http import Door, Endpoint, fallback
 from segue.wire.limits import Limits
+from segue.wire.openai import batches
 from segue.wire.openai import files as openai_files
 from segue.wire.openai import routes as openai
 from segue.wire.parameters import StopLimits
+from segue.wire.responses import routes as responses
+from segue.wire.responses.kept import Kept, KeptLimits
 
 # The engine keeps its own limit and says more about it; this one only catches an engine that does not.
 _START_GRACE_S = 10.0
@@ -129,19 +136,26 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await standing.open()
         house.open()
+        if clerk is not None:
+            clerk.open()
         try:
             yield
         finally:
+            if clerk is not None:
+                await clerk.close()
             await house.close()
             await standing.close()
 
-    filing = [] if archive is None else _filing(door, archive, settings)
+    clerk = None if archive is None else clerk_of(settings.files, house, names, door, BatchStore(database), archive)
+    filing = [] if archive is None or clerk is None else _filing(door, archive, clerk, settings)
     app = _App(
         routes=[
             *probes(house, directory),
             metrics_of(door, observed, house, None if archive is None else archive.tally),
             *openai.routes(door),
             *dashscope.routes(door),
+            *anthropic.routes(door),
+            *responses.routes(door, _kept(settings)),
             *filing,
             *admin.routes(door, office, __version__),
         ],
@@ -230,10 +244,12 @@ def _door(
         ids = await engine.encode([Segment(text)])
         return ids, await engine.pieces(ids)
 
+    auth = Auth(directory.current)
     return Door(
         prepare=stages.prepare,
         answer=stages.answer,
-        authenticate=Auth(directory.current).authenticate,
+        authenticate=auth.authenticate,
+        caller=auth.caller,
         names=listed,
         card_of=house.card,
         encode=encode,
@@ -321,12 +337,18 @@ def _archive(settings: Settings, house: House, database: Database) -> Archive:
     return Archive(FilesStore(database), blobs, bounds, parser.parse, count, index, time.time, forget)
 
 
-def _filing(door: Door[Job], archive: Archive, settings: Settings) -> list[BaseRoute]:
+def _filing(door: Door[Job], archive: Archive, clerk: Clerk, settings: Settings) -> list[BaseRoute]:
     limits = UploadLimits(silence_s=settings.server.body_wait_s, whole_s=settings.files.upload_wait_s)
     return [
         *openai_files.routes(door, archive.desk, limits),
         *dashscope_files.routes(door, archive.desk, limits),
+        *batches.routes(door, clerk, lambda workspace: archive.desk.admit(workspace, False)),
     ]
+
+
+def _kept(settings: Settings) -> Kept:
+    server = settings.server
+    return Kept(KeptLimits(server.responses_max, server.responses_bytes_max, server.responses_kept_s), time.time)
 
 
 def _uuid4() -> str:

@@ -56,6 +56,9 @@ class Server:
     )
     heartbeat_s: float = _setting(15.0, "Silence on a stream after which a comment line keeps it open.", low=0.1)
     stalled_s: float = _setting(120.0, "How long a client may leave what was sent to it unread.", low=0.1)
+    responses_max: int = _setting(10_000, "Most responses that can be gone on from (`previous_response_id`).", low=0)
+    responses_bytes_max: int = _setting(256 * 1024**2, "Most memory for them.", low=0)
+    responses_kept_s: float = _setting(7 * 86_400.0, "How long one is kept.", low=0.0)
     keep_alive_s: int = _setting(75, "How long an idle connection stays open.", low=0)
     connections_max: int = _setting(2048, "Most connections at a time; further ones are answered 503.", low=1)
     drain_s: int = _setting(30, "How long running answers may take to end when the server is told to stop.", low=0)
@@ -249,6 +252,11 @@ class Files:
     tries_max: int = _setting(3, "How often the reading of a file is begun before it is given up.", low=1, high=100)
     lease_s: float = _setting(30.0, "A reading that nobody was heard of for this long is begun again.", low=1)
     index_s: float = _setting(1800.0, "Longest time for making a document searchable.", low=1)
+    batch_running_max: int = _setting(4, "Lines of a batch that are answered at a time.", low=1, high=1024)
+    batch_lines_max: int = _setting(50_000, "Most lines of a batch.", low=1)
+    batch_line_bytes_max: int = _setting(6 * 1024**2, "Longest line of a batch.", low=1024)
+    batch_open_max: int = _setting(100, "Most batches of a workspace that are not over.", low=1)
+    batch_lease_s: float = _setting(20.0, "A batch that nobody was heard of for this long is gone on with.", low=1)
     removed_kept_s: float = _setting(7 * 86400.0, "How long the id of a deleted file is remembered.", low=0)
 
 

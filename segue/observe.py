@@ -22,7 +22,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segue.core.errors import Fault
-from segue.core.events import CallArguments, Event, Failed, Finished, Started, Text
+from segue.core.events import CallArguments, Event, Failed, Finished, Started, Text, Thought
 from segue.core.generation import SeamFound
 from segue.core.histogram import Histogram
 from segue.core.request import Request
@@ -130,7 +130,7 @@ class Observed:
             async with aclosing(self._stages.answer(job)) as events:
                 async for event in events:
                     match event:
-                        case Text() | CallArguments():  # nearly all of them, so first
+                        case Text() | CallArguments() | Thought():  # nearly all of them, so first
                             first = self._clock() if first is None else first
                             output += event.tokens
                         case Started():

@@ -34,25 +34,28 @@ from segue.core.request import Request, Stop
 from segue.engine.base import Engine
 from segue.engine.choice import Decision, decided
 from segue.engine.seam.healed import healed
+from segue.engine.thought import Plan, thoughtful
 from segue.output.assembly import Assembly, Before
 from segue.output.calling import Calling
+from segue.output.thinking import Thinking
 from segue.policy import rules
 from segue.policy.inspection.inspector import Inspector
 from segue.policy.inspection.watch import Watch
-from segue.prompt import budget, constraint, template, tools
+from segue.prompt import budget, constraint, hole, template, thinking, tools
 from segue.prompt.answers import Answers, Recorder, place
-from segue.prompt.partial import opened
+from segue.prompt.partial import Turn, opened
 from segue.prompt.reading import Model, Read, Reader
 
 log = logging.getLogger("segue")
+_NOTHING = Answers(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A request that may run: its engine, what the engine is given, how long that counts, where the answer stops,
     who takes it down, what stands before it, how the two are joined where the engine does not say, who reads it
-    for calls of functions, what decides whether it begins with one, what was read of documents for it, and what
-    inspects the answer."""
+    for calls of functions, what decides whether it begins with one, what was read of documents for it, what inspects
+    the answer, and how it thinks before."""
 
     engine: Engine
     prompt: Prompt
@@ -66,6 +69,7 @@ class Job:
     decision: Decision | None = None
     reading: Reading | None = None
     watch: Watch | None = None
+    thought: Plan | None = None
 
 
 class Pipeline:
@@ -106,16 +110,30 @@ class Pipeline:
             card = replace(card, output_tokens_default=min(default, card.output_tokens_max))
         rules.check(request, card, self._limits)
         watch = None if self._inspector is None else await self._inspector.inspect(request)
+        request = _settled(request, card)
+        plain_text = request.plain is not None
+        # A thought is open.
+        inside = card.thinks(request.thinking) and request.prefix is None and not plain_text
         read = await self._read(request, engine, card)
         header = read.ids
         decoding = budget.decoding(request.sampling, card)
         wanted = await _wanted(request, card)
-        written = (request.prefix or "").encode()
+        begun = (request.thought if inside else request.prefix) or ""
+        if request.plain is not None and request.plain.suffix is None:
+            begun = request.plain.text
+        written = begun.encode()
         prefix: Sequence[int] = ()
         resumed = None
-        deciding = bool(request.offered) and request.tool_choice.mode == "auto" and {"score", "json"} <= card.abilities
+        deciding = (
+            not inside
+            and bool(request.offered)
+            and request.tool_choice.mode == "auto"
+            and {"score", "json"} <= card.abilities
+        )
         plain = await self._plain(request, engine, card) if deciding else ()
-        if written:
+        if written and (inside or plain_text):
+            prefix = await engine.encode(opened((), begun).prefix)
+        elif written:
             for shown in (header, plain) if plain else (header,):
                 where = place(request.caller.workspace, card.name, shown, wanted)
                 if resumed := self._answers.find(where, written, decoding):
@@ -127,7 +145,7 @@ class Pipeline:
             model=card.name,
             workspace=request.caller.workspace,
             ids=[*header, *prefix],
-            answer_at=len(header),
+            answer_at=len(header) if not plain_text else _near(header, prefix, self._seam),
             decoding=decoding,
             output_tokens_max=budget.output_tokens(request.output_tokens_max, len(header) + len(prefix), card),
             choices=request.choices,
@@ -136,41 +154,45 @@ class Pipeline:
             drawn_at=None if resumed is None else len(header) + resumed.drawn_at,
             first_choice=0 if resumed is None else resumed.choice,
             seam=None if not written or resumed is not None or card.unambiguous else self._seam,
-            constraint=wanted,
+            constraint=None if inside else wanted,
             lasting=read.reading is not None and read.reading.tier == "whole",
             documents=read.documents,
         )
-        recorder = Recorder(self._answers, prompt, written, resumed)
+        recorder = Recorder(_NOTHING if plain_text else self._answers, prompt, written, resumed)
         calling = None
         if offered := request.offered:
             calling = Calling(request.id, offered, request.choices, request.prefix or "", kept=wanted is not None)
         before = found = decision = None
         if written:
-            before = Before(request.prefix or "", prefix, b"" if resumed is None else resumed.pending)
+            before = (
+                None if inside or plain_text else Before(begun, prefix, b"" if resumed is None else resumed.pending)
+            )
             found = SeamFound("resumed" if resumed is not None else "exact" if card.unambiguous else "plain")
         else:
             decision = await _decision(request, plain) if deciding else None
         counted, reading = read.tokens + len(prefix), read.reading
+        plan = _plan(request, card, wanted) if inside else None
         return Job(
-            engine,
-            prompt,
-            counted,
-            request.stop,
-            card.name,
-            recorder,
-            before,
-            found,
-            calling,
-            decision,
-            reading,
-            watch,
+            engine=engine,
+            prompt=prompt,
+            prompt_tokens=counted,
+            stop=request.stop,
+            served=card.name,
+            recorder=recorder,
+            before=before,
+            seam=found,
+            calling=calling,
+            decision=decision,
+            reading=reading,
+            watch=watch,
+            thought=plan,
         )
 
     async def _read(self, request: Request, engine: Engine, card: ModelCard) -> Read:
         """The conversation in tokens, with what it is given of its documents.  Raises Fault."""
 
         async def ids(shown: Request) -> list[int]:
-            turn = opened(template.render(card, shown, self._now()), shown.prefix)
+            turn = self._turn(shown, card)
             budget.size(turn.header + turn.prefix, card)
             return await engine.encode(turn.header)
 
@@ -183,10 +205,17 @@ class Pipeline:
             return len(await engine.encode([Segment(text)]))
 
         async def say(shown: Request, tokens: int, documents: frozenset[str]) -> str:
+            shown = replace(shown, thinking=None, thought=None)
             return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max), documents)
 
         budget.output_tokens(request.output_tokens_max, 0, card)  # told before anything is read
         return await self._reader.read(request, Model(card, ids, count, say, not template.prints_system(card)))
+
+    def _turn(self, request: Request, card: ModelCard) -> Turn:
+        """What the model is given, in segments.  Raises MessagesInvalid, NotSupported."""
+        if request.plain is not None:
+            return hole.opened(card, request.plain, template.begins(card))
+        return opened(template.render(card, request, self._now()), request.prefix)
 
     async def _plain(self, request: Request, engine: Engine, card: ModelCard) -> Sequence[int]:
         """The prompt without functions; () where there are documents, which are read with them."""
@@ -211,6 +240,7 @@ class Pipeline:
         prompt_tokens, cached = job.prompt_tokens, 0
         assembly = Assembly(job.prompt.choices, job.stop, job.before)
         calling = job.calling
+        thought = None if job.thought is None else Thinking()
         prompt, asked = job.prompt, None
         try:
             if job.decision is not None:
@@ -222,9 +252,14 @@ class Pipeline:
                     if isinstance(chunk, Opened):
                         cached = chunk.cached_tokens if asked is None else asked.cached_tokens
                         cached = min(cached, prompt_tokens)
-                        yield Started(prompt_tokens, cached, chunk.seam or job.seam, job.reading)
+                        yield Started(prompt_tokens, cached, chunk.seam or job.seam, job.reading, thought is not None)
                         continue
-                    job.recorder.saw(chunk)
+                    if thought is not None:
+                        if chunk.thought:
+                            yield thought.feed(chunk)
+                            continue
+                    else:
+                        job.recorder.saw(chunk)
                     pieces = await job.engine.pieces(chunk.ids) if assembly.needs_pieces(chunk) else ()
                     for event in assembly.feed(chunk, pieces):
                         if calling is None:
@@ -236,7 +271,8 @@ class Pipeline:
                         break
             if not assembly.done:
                 raise EngineFailed("the engine fell silent before every choice had ended")
-            yield Finished(prompt_tokens, cached, assembly.output_tokens)
+            spent = 0 if thought is None else thought.tokens
+            yield Finished(prompt_tokens, cached, assembly.output_tokens + spent, spent)
         except Fault as fault:
             yield Failed(fault)
         except Exception:
@@ -244,6 +280,11 @@ class Pipeline:
             yield Failed(Internal())
         finally:
             job.recorder.keep()
+
+
+def _near(header: Sequence[int], prefix: Sequence[int], seam: Seam | None) -> int:
+    """Where the answer to a plain text begins: at its end, but for the tokens that its seam may give back."""
+    return len(header) + max(0, len(prefix) - (0 if seam is None else seam.tokens))
 
 
 async def _said(
@@ -281,8 +322,33 @@ async def _decision(request: Request, plain: Sequence[int]) -> Decision:
     return Decision(names, tools.probe(), call, text, tools.answered(request), plain)
 
 
+def _settled(request: Request, card: ModelCard) -> Request:
+    """The request, with a thought only where the model thinks: a beginning of one is a wish for the rest."""
+    if request.thought is None:
+        return request
+    if request.prefix is None:
+        return replace(request, thinking=True)
+    return request if card.thinks(request.thinking) else replace(request, thought=None)
+
+
+def _plan(request: Request, card: ModelCard, wanted: Constraint | None) -> Plan:
+    """How the answer thinks."""
+    return Plan(
+        mark=thinking.CLOSE.encode(),
+        closing=lambda ended: thinking.closing(card, ended),
+        budget=request.thinking_budget,
+        ended=(request.thought or "\n").endswith("\n"),
+        then=wanted,
+    )
+
+
 def _generated(job: Job, prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
-    """The engine's own search of the seam, or for one that cannot score the next best."""
-    if prompt.seam is None or "score" in job.engine.card.abilities:
-        return job.engine.generate(prompt)
-    return healed(job.engine, prompt)
+    """What the engine says to the prompt; where the model thinks, first a thought and then the answer."""
+
+    def run(prompt: Prompt) -> AsyncGenerator[Opened | Chunk, None]:
+        """The engine's own search of the seam, or for one that cannot score the next best."""
+        if prompt.seam is None or "score" in job.engine.card.abilities:
+            return job.engine.generate(prompt)
+        return healed(job.engine, prompt)
+
+    return run(prompt) if job.thought is None else thoughtful(job.engine, run, prompt, job.thought)

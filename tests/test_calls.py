@@ -74,10 +74,10 @@ class House:
 
 
 @contextmanager
-def house(script: Script | str, served: ModelCard | None = None) -> Iterator[House]:
+def house(script: Script | str, served: ModelCard | None = None, engine: Scripted | None = None) -> Iterator[House]:
     said = Say(script, size=3) if isinstance(script, str) else script
     settings = Settings(auth=Auth(api_key=KEY), models=Models(default="segue-scripted"))
-    app = build(settings, {"segue-scripted": Scripted(said, served or card())})
+    app = build(settings, {"segue-scripted": engine or Scripted(said, served or card())})
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -33,6 +33,7 @@ from segue.core.events import (
     Finished,
     Started,
     Text,
+    Thought,
     checked,
     fold,
 )
@@ -222,7 +223,7 @@ async def test_order_is_watched() -> None:
     for wrong in ([Text(0, "a", 1)], [Started(1, 0)], [Started(1, 0), Finished(1, 0, 0)], early):
         with pytest.raises(AssertionError):
             [event async for event in checked(stream(*wrong))]
-    assert set(events.ORDER) == {None, Started, Text, CallStarted, CallArguments, Ended, Finished, Failed}
+    assert set(events.ORDER) == {None, Started, Thought, Text, CallStarted, CallArguments, Ended, Finished, Failed}
 
 
 async def test_calls_are_folded_too() -> None:

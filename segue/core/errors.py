@@ -10,6 +10,8 @@
         MessagesInvalid               the list of messages cannot be a conversation
         LastRoleInvalid               the last message is nobody's turn to answer
         PartialWithThinking           a prefix and thinking exclude each other
+        PartialUnclear                what is said about a prefix contradicts itself
+        ThinkingRefused               a wish to think that does not go with the rest of the request
         FormatInvalid                 no answer can keep to the wanted form, or it is not supported
         PrefixIllegal                 no answer of the wanted form begins with the prefix
         NotSupported                  a documented feature this model does not have
@@ -25,6 +27,7 @@
         FileProcessing                it is still being read
         FileTroubled                  it could not be read
         FileAbsent                    a call of the Files API names a file that is not there
+        ResponseUnknown               no such response to go on from, or another workspace's
         PurposeWrong                  a file is for something that files are not kept for
         QuotaFull                     as many files, or bytes of them, as may be kept
         FieldUnknown                  an administrative act has a field that there is not
@@ -191,12 +194,37 @@ class PartialWithThinking(Refused):
     """`partial` and `enable_thinking` exclude each other."""
 
 
+class PartialUnclear(Refused):
+    """Two statements about whether the last message is a prefix contradict each other.  `one` and `other` are their
+    wire names."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one, other)
+        self.one = one
+        self.other = other
+
+
+class ThinkingRefused(Refused):
+    """Thinking, or none, does not go with what else is asked for.
+
+    `why`: the answer is written as bare `text`, `cumulative`, or `whole` by a model that thinks in streams only; it
+    has a form (`json`); a call is demanded (`tool_choice`); the model always thinks and is told not to (`off`); a
+    thought is to be gone on with and thinking is off (`thought`).
+    """
+
+    def __init__(self, why: Literal["text", "cumulative", "whole", "json", "tool_choice", "off", "thought"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class NotSupported(Refused):
     """A documented feature that the served model, or this version, does not have."""
 
     def __init__(
         self,
-        feature: Literal["tools", "json_object", "json_schema", "regex", "grammar", "media", "thinking", "search"],
+        feature: Literal[
+            "tools", "json_object", "json_schema", "regex", "grammar", "media", "thinking", "search", "suffix"
+        ],
         model: str = "",
     ) -> None:
         super().__init__(feature, model)
@@ -309,6 +337,14 @@ class FileTroubled(Refused):
 
 class FileAbsent(Refused):
     """A call of the Files API names a file that this workspace does not have."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
+class ResponseUnknown(Refused):
+    """There is no response of this id to go on from: it never was, is kept no more, or is another workspace's."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id)

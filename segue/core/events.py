@@ -1,6 +1,6 @@
 """What happens while an answer comes, in the only order it can happen.
 
-Laws: `answer()` yields exactly one `Started`, then pieces of text and of calls, then one `Ended` a
+Laws: `answer()` yields exactly one `Started`, then pieces of a thought, of text and of calls, then one `Ended` a
 choice, then `Finished`; or, anywhere, one `Failed` and nothing after it.  `ORDER` is that grammar; `checked`
 holds a stream to it; `fold` is the only way to a whole answer, so that streamed and whole
 answers cannot drift apart.
@@ -24,12 +24,22 @@ EndReason = Literal["stop", "length", "tool_calls"]
 class Started:
     """The model has read the prompt.  Token counts include the caller's prefix; `seam` says how that was
     joined to the answer, where there is one; `reading` what it was given of the documents, where there are any.
-    Their whole length is in `prompt_tokens`."""
+    Their whole length is in `prompt_tokens`.  `thinks`: the answer has a thought before it, be it empty."""
 
     prompt_tokens: int
     cached_tokens: int
     seam: SeamFound | None = None
     reading: Reading | None = None
+    thinks: bool = False
+
+
+@frozen
+class Thought:
+    """A piece of the thought before a choice's text; `tokens` as in `Text`."""
+
+    choice: int
+    text: str
+    tokens: int
 
 
 @frozen
@@ -73,11 +83,13 @@ class Ended:
 
 @frozen
 class Finished:
-    """Every choice is complete.  `output_tokens` is the sum over all choices."""
+    """Every choice is complete.  `output_tokens` is the sum over all choices, `thought_tokens` of them are the
+    thoughts'."""
 
     prompt_tokens: int
     cached_tokens: int
     output_tokens: int
+    thought_tokens: int = 0
 
 
 @frozen
@@ -87,11 +99,12 @@ class Failed:
     fault: Fault
 
 
-Event = Started | Text | CallStarted | CallArguments | Ended | Finished | Failed
+Event = Started | Thought | Text | CallStarted | CallArguments | Ended | Finished | Failed
 
 ORDER: dict[type[Event] | None, tuple[type[Event], ...]] = {
     None: (Started, Failed),
-    Started: (Text, CallStarted, Ended, Failed),
+    Started: (Thought, Text, CallStarted, Ended, Failed),
+    Thought: (Thought, Text, CallStarted, Ended, Failed),
     Text: (Text, CallStarted, CallArguments, Ended, Failed),
     CallStarted: (Text, CallStarted, CallArguments, Ended, Failed),
     CallArguments: (Text, CallStarted, CallArguments, Ended, Failed),
@@ -116,6 +129,7 @@ class Choice:
     """One whole choice: the concatenation of its pieces."""
 
     text: str = ""
+    thought: str = ""
     tool_calls: list[ToolCall] = field(default_factory=list)
     reason: EndReason | None = None
     tokens: int = 0
@@ -130,6 +144,8 @@ class Answer:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    thought_tokens: int = 0
+    thinks: bool = False
     citations: tuple[Citation, ...] = ()
 
 
@@ -137,6 +153,7 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
     """Fold a complete stream.  Raises the Fault of a `Failed`."""
     answer = Answer([Choice() for _ in range(choices)])
     parts: list[list[str]] = [[] for _ in range(choices)]
+    thoughts: list[list[str]] = [[] for _ in range(choices)]
     calls: list[list[tuple[CallStarted, list[str]]]] = [[] for _ in range(choices)]
     for event in events:
         match event:
@@ -146,6 +163,9 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 choice.tokens += event.tokens
                 if event.logprobs:
                     choice.logprobs.extend(event.logprobs)
+            case Thought():
+                thoughts[event.choice].append(event.text)
+                answer.choices[event.choice].tokens += event.tokens
             case CallStarted():
                 calls[event.choice].append((event, []))
             case CallArguments():
@@ -155,12 +175,13 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
                 answer.choices[event.choice].reason = event.reason
             case Started():
                 answer.prompt_tokens, answer.cached_tokens = event.prompt_tokens, event.cached_tokens
+                answer.thinks = event.thinks
                 answer.citations = event.reading.citations if event.reading is not None else ()
             case Finished():
-                answer.output_tokens = event.output_tokens
+                answer.output_tokens, answer.thought_tokens = event.output_tokens, event.thought_tokens
             case Failed():
                 raise event.fault
-    for choice, texts, begun in zip(answer.choices, parts, calls, strict=True):
-        choice.text = "".join(texts)
+    for choice, texts, thought, begun in zip(answer.choices, parts, thoughts, calls, strict=True):
+        choice.text, choice.thought = "".join(texts), "".join(thought)
         choice.tool_calls = [ToolCall(call.id, call.name, "".join(pieces)) for call, pieces in begun]
     return answer

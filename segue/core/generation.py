@@ -12,7 +12,7 @@ from typing import Literal
 
 from segue.core import frozen
 
-Ability = Literal["partial", "tools", "json", "thinking", "vision", "score"]
+Ability = Literal["partial", "tools", "json", "thinking", "always_thinking", "stream_thinking", "vision", "score"]
 FinishReason = Literal["stop", "length"]
 
 
@@ -35,7 +35,8 @@ class ModelCard:
 
     `template` is the model's own chat template (Jinja source); `context_tokens` bounds prompt
     plus answer; `output_tokens_max` bounds one answer; `output_tokens_default` is what an
-    answer gets when nothing is said.
+    answer gets when nothing is said.  It can be asked to think where its abilities have `thinking`, cannot be asked
+    not to with `always_thinking`, and does so in streams only with `stream_thinking`.
     """
 
     name: str
@@ -54,6 +55,12 @@ class ModelCard:
     control_tokens: tuple[str, ...] = ()
     abilities: frozenset[Ability] = frozenset({"partial"})
     decoding: Decoding = field(default_factory=Decoding)
+
+    def thinks(self, wish: bool | None) -> bool:
+        """Whether an answer begins with a thought, where the caller wishes so: `None`, nothing was said."""
+        if "always_thinking" in self.abilities:
+            return True
+        return wish is True and "thinking" in self.abilities
 
 
 @frozen
@@ -214,7 +221,7 @@ class Chunk:
     the answer has no bytes and is not among them.  `finish` is set once a choice, on its last.
 
     `joined` comes with a choice's first chunk after a seam search.  The first of its `ids` may then have
-    begun inside the prefix; `data` has what lies beyond."""
+    begun inside the prefix; `data` has what lies beyond.  `thought`: it belongs to the thought before the answer."""
 
     choice: int
     ids: tuple[int, ...]
@@ -222,3 +229,4 @@ class Chunk:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: FinishReason | None = None
     joined: Joined | None = None
+    thought: bool = False

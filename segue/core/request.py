@@ -153,14 +153,35 @@ class Source:
 
 
 @frozen
+class Delivery:
+    """How the answer is going to be written: as a `stream`, with pieces that repeat what came before
+    (`cumulative`: True or False where it was said), as `bare` text without a message around it."""
+
+    stream: bool = False
+    cumulative: bool | None = None
+    bare: bool = False
+
+
+@frozen
+class Plain:
+    """A text to be gone on with, outside of any conversation; `suffix`: what stands behind the hole to be filled, None
+    where there is none."""
+
+    text: str
+    suffix: str | None = None
+
+
+@frozen
 class Request:
     """One request for an answer.
 
     `prefix` is the beginning of the answer, given by the caller word for word (Partial Mode);
-    `None` when there is none.  `documents` are those of the conversation, in the order of their first mention, and
-    then none of `messages` names one; `None` where the model that was asked for reads no documents.  `citations`:
-    the caller wants to know what was read of them.  `inspection` is what
-    the caller wants inspected.  `ignored` lists the fields that were read past, by wire name.
+    `None` when there is none.  `thought` is one of the thought before the answer; where there is a prefix too, it is
+    the whole thought, else the model goes on inside it.  With `plain` there is no conversation, but a text.
+    `documents` are those of the conversation, in the order of their first mention, and then none of `messages` names
+    one; `None` where the model that was asked for reads no documents.  `citations`: the caller wants to know what was
+    read of them.  `inspection` is what the caller wants inspected.  `ignored` lists the fields that were read
+    past, by wire name.
     """
 
     id: str
@@ -168,6 +189,9 @@ class Request:
     model: str
     messages: tuple[Message, ...]
     prefix: str | None = None
+    thought: str | None = None
+    plain: Plain | None = None
+    delivery: Delivery = field(default_factory=Delivery)
     sampling: Sampling = field(default_factory=Sampling)
     stop: Stop = field(default_factory=Stop)
     output_tokens_max: int | None = None

@@ -74,6 +74,16 @@ class Auth:
             raise _elsewhere(caller, workspace, now)
         return caller
 
+    def caller(self, key: str, workspace: str) -> Caller:
+        """Whoever has the key of this id, as it may ask now: for work that was left here.  Raises KeyInvalid."""
+        now = self._clock()
+        for grant in self._current().grants.values():
+            if (grant.caller.key, grant.caller.workspace) == (key, workspace) and now < grant.expires_at:
+                if grant.caller.role == "read-only":
+                    break
+                return grant.caller
+        raise KeyInvalid
+
 
 def _elsewhere(caller: Caller, workspace: str, ring: Ring) -> WorkspaceInvalid | WorkspaceDenied | WorkspaceUnknown:
     """Why a caller cannot be there.  Who is no administrator is not told which workspaces there are."""

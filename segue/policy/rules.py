@@ -20,8 +20,10 @@ from segue.core.errors import (
     MessagesInvalid,
     ModelDenied,
     NotSupported,
+    OutOfRange,
     PartialWithThinking,
     RolesInvalid,
+    ThinkingRefused,
 )
 from segue.core.generation import ModelCard
 from segue.core.request import Kind, Request
@@ -36,7 +38,12 @@ class Rule:
     fault: Callable[[Request, ModelCard], Fault]
 
 
-# A thinking wish on a model that cannot think is ignored, as the original does; there is no row for it.
+def _thinks(request: Request, card: ModelCard) -> bool:
+    """Whether the answer begins with a thought.  A wish on a model that cannot think is ignored, as the original
+    does; there is no rule for it."""
+    return card.thinks(request.thinking) or request.thought is not None
+
+
 RULES: tuple[Rule, ...] = (
     # The readers have told it before; here no door can forget it.
     Rule(
@@ -46,22 +53,73 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "somebody has said something",
-        lambda request, card: not request.messages,
+        lambda request, card: not request.messages and request.plain is None,
         lambda request, card: MessagesInvalid("no_user"),
     ),
     Rule(
+        "a thought is gone on with by a model that can think",
+        lambda request, card: _inside(request) and not card.abilities & {"thinking", "always_thinking"},
+        lambda request, card: NotSupported("thinking", card.name),
+    ),
+    Rule(
+        "a thought is not gone on with where none is wanted",
+        lambda request, card: _inside(request) and request.thinking is False,
+        lambda request, card: ThinkingRefused("thought"),
+    ),
+    Rule(
+        "a model that always thinks is not told not to",
+        lambda request, card: request.thinking is False and "always_thinking" in card.abilities,
+        lambda request, card: ThinkingRefused("off"),
+    ),
+    Rule(
         "a prefix and thinking exclude each other",
-        lambda request, card: request.prefix is not None and request.thinking is True,
+        lambda request, card: (
+            request.prefix is not None
+            and request.thought is None
+            and (request.thinking is True or card.thinks(request.thinking))
+        ),
         lambda request, card: PartialWithThinking(),
     ),
     Rule(
+        "some models think in streams only",
+        lambda request, card: _thinks(request, card) and _whole_only(request, card),
+        lambda request, card: ThinkingRefused("whole"),
+    ),
+    Rule(
+        "a thought is written in messages only",
+        lambda request, card: _thinks(request, card) and request.delivery.bare,
+        lambda request, card: ThinkingRefused("text"),
+    ),
+    Rule(
+        "a thought is streamed in increments",
+        lambda request, card: (
+            _thinks(request, card) and request.delivery.stream and request.delivery.cumulative is True
+        ),
+        lambda request, card: ThinkingRefused("cumulative"),
+    ),
+    Rule(
+        "a thought has no form",
+        lambda request, card: _thinks(request, card) and request.format.kind != "text",
+        lambda request, card: ThinkingRefused("json"),
+    ),
+    Rule(
+        "no call is demanded of a model that thinks",
+        lambda request, card: _thinks(request, card) and _must_call(request),
+        lambda request, card: ThinkingRefused("tool_choice"),
+    ),
+    Rule(
+        "a model that thinks gives one answer",
+        lambda request, card: _thinks(request, card) and request.choices > 1,
+        lambda request, card: OutOfRange("n", request.choices, 1),
+    ),
+    Rule(
         "a prefix needs a model that can continue one",
-        lambda request, card: request.prefix is not None and "partial" not in card.abilities,
+        lambda request, card: _goes_on(request) and "partial" not in card.abilities,
         lambda request, card: LastRoleInvalid(),
     ),
     Rule(
         "without a prefix, the last message is somebody else's",
-        lambda request, card: request.prefix is None and request.messages[-1].role in ("assistant", "system"),
+        lambda request, card: not _goes_on(request) and _spoke_last(request) in ("assistant", "system"),
         lambda request, card: LastRoleInvalid(),
     ),
     Rule(
@@ -129,6 +187,23 @@ DOCUMENT_RULES: tuple[DocumentRule, ...] = (
         lambda limits: FilesTooMany(limits.files_max),
     ),
 )
+
+
+def _spoke_last(request: Request) -> str | None:
+    return request.messages[-1].role if request.messages else None
+
+
+def _goes_on(request: Request) -> bool:
+    return request.prefix is not None or request.thought is not None
+
+
+def _inside(request: Request) -> bool:
+    """Whether the model is to go on inside a thought of the caller's."""
+    return request.thought is not None and request.prefix is None
+
+
+def _whole_only(request: Request, card: ModelCard) -> bool:
+    return "stream_thinking" in card.abilities and not request.delivery.stream
 
 
 def _alternate(request: Request) -> bool:

@@ -28,6 +28,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from segue.core.errors import MessagesInvalid
 from segue.core.generation import ModelCard, Segment
 from segue.core.request import Caller, Message, Request, Tool, ToolCall
+from segue.prompt import thinking
 from segue.prompt.caller import CallerText, free_mark, segments, spellings
 from segue.prompt.opening import Opening, find
 
@@ -149,7 +150,32 @@ def opening(card: ModelCard) -> Opening:
 
 @lru_cache(maxsize=TEMPLATES_CACHED_MAX)
 def able(card: ModelCard) -> ModelCard:
-    """The card with the abilities that its template gives: one that prints tools can be asked to call them."""
+    """The card with the abilities that its template gives: one that prints tools can be asked to call them, one that
+    knows of thoughts to think."""
+    return _thinking(_calling(card))
+
+
+def _thinking(card: ModelCard) -> ModelCard:
+    return replace(card, abilities=(card.abilities - {"thinking", "always_thinking"}) | thoughts(card).abilities)
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def thoughts(card: ModelCard) -> thinking.Habit:
+    """How the card's template has its model think."""
+    shown = replace(card, abilities=card.abilities - {"always_thinking"} | {"thinking"})
+
+    def tried(wish: bool) -> str:
+        message = Message("user", _SOME_TOOL.name)
+        request = Request(id="", caller=Caller("", ""), model=card.name, messages=(message,), thinking=wish)
+        return "".join(segment.text for segment in _rendered(shown, request, _SOME_DAY, True))
+
+    try:
+        return thinking.habit(card.template, tried(True), tried(False), _SOME_TOOL.name)
+    except MessagesInvalid:
+        return thinking.Habit()
+
+
+def _calling(card: ModelCard) -> ModelCard:
     shown = replace(card, abilities=card.abilities | {"tools"})
     request = Request(
         id="", caller=Caller("", ""), model=card.name, messages=(Message("user", "?"),), tools=(_SOME_TOOL,)
@@ -159,6 +185,18 @@ def able(card: ModelCard) -> ModelCard:
     except MessagesInvalid:
         text = ""
     return shown if _SOME_TOOL.name in text else replace(card, abilities=card.abilities - {"tools"})
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def begins(card: ModelCard) -> bool:
+    """Whether every text of the card's model begins with its first token: its template prints that by its name."""
+    if not card.bos_token or "bos_token" not in card.template or card.bos_token not in card.control_tokens:
+        return False
+    request = Request(id="", caller=Caller("", ""), model=card.name, messages=(Message("user", "?"),))
+    try:
+        return render(card, request, _SOME_DAY)[:1] == [Segment(card.bos_token, True)]
+    except MessagesInvalid:
+        return False
 
 
 @lru_cache(maxsize=TEMPLATES_CACHED_MAX)
@@ -173,12 +211,22 @@ def prints_system(card: ModelCard) -> bool:
 
 
 def render(card: ModelCard, request: Request, now: datetime | None = None, opened: bool = True) -> list[Segment]:
-    """The conversation, with the assistant turn opened unless told otherwise.
+    """The conversation, with the assistant turn opened unless told otherwise, and in it the thought of a model that
+    is to think; a whole thought of the caller's stands there closed.
 
     `now` is what `strftime_now` tells a template that asks for the date; without it the name is
     undefined, and templates that test for it use a date of their own.  Raises
     MessagesInvalid("template") when the template refuses the conversation or fails on it.
     """
+    made = _rendered(card, request, now, opened)
+    if opened and card.thinks(request.thinking):
+        made += thinking.opening(card, thoughts(card).opens)
+        if request.thought is not None and request.prefix is not None:
+            made += [Segment(request.thought), *thinking.closing(card, request.thought.endswith("\n"))]
+    return made
+
+
+def _rendered(card: ModelCard, request: Request, now: datetime | None, opened: bool) -> list[Segment]:
     known = spellings(card.control_tokens)
     texts = [card.template]
     mark = ""
@@ -216,7 +264,8 @@ def _conversation(card: ModelCard, request: Request, own: Own, opened: bool) -> 
         "tools": [_tool(tool, own) for tool in shown] or None,
         "documents": None,
         "add_generation_prompt": opened,
-        "enable_thinking": bool(request.thinking) and "thinking" in card.abilities,
+        "enable_thinking": card.thinks(request.thinking),
+        "thinking": card.thinks(request.thinking),  # as DeepSeek's templates call it
         "bos_token": card.bos_token,
         "eos_token": card.eos_token,
     }

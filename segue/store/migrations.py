@@ -153,7 +153,53 @@ _USAGE = """
     ) WITHOUT ROWID;
 """
 
-STEPS: tuple[str, ...] = (_FILES, _TENANCY, _USAGE)
+_BATCHES = """
+    CREATE TABLE batches (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        endpoint TEXT NOT NULL,
+        input_file TEXT NOT NULL,
+        span TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        output_file TEXT NOT NULL,
+        error_file TEXT NOT NULL,
+        in_progress_at INTEGER NOT NULL,
+        finalizing_at INTEGER NOT NULL,
+        completed_at INTEGER NOT NULL,
+        failed_at INTEGER NOT NULL,
+        expired_at INTEGER NOT NULL,
+        cancelling_at INTEGER NOT NULL,
+        cancelled_at INTEGER NOT NULL,
+        total INTEGER NOT NULL,
+        completed INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        troubles TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        holder TEXT,
+        until REAL NOT NULL DEFAULT 0,
+        UNIQUE (workspace, id)
+    );
+    CREATE INDEX batches_by_status ON batches (status, place);
+    CREATE TABLE batch_lines (
+        batch TEXT NOT NULL,
+        line INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (batch, line)
+    ) WITHOUT ROWID;
+"""
+
+STEPS: tuple[str, ...] = (
+    _FILES,
+    _TENANCY,
+    _USAGE,
+    _BATCHES,
+)
 
 # SQLite's INTEGER has 64 bits, its REAL too, and its TEXT sorts by bytes: so is PostgreSQL told.
 _POSTGRES = {

@@ -14,9 +14,11 @@ from segue.core.request import ToolCall
 encode = msgspec.json.encode
 
 
-def message(choice: Choice) -> dict[str, object]:
-    """An assistant's whole message."""
+def message(choice: Choice, thinks: bool) -> dict[str, object]:
+    """An assistant's whole message; with its thought, be it empty, where the model `thinks`."""
     made: dict[str, object] = {"role": "assistant", "content": choice.text}
+    if thinks:
+        made["reasoning_content"] = choice.thought
     if choice.tool_calls:
         made["tool_calls"] = [entry(index, call) for index, call in enumerate(choice.tool_calls)]
     return made

@@ -4,6 +4,7 @@
 
     segue.wire.openai.routes.routes(door)       /compatible-mode/v1/...
     segue.wire.dashscope.routes.routes(door)    /api/v1/...
+    segue.wire.anthropic.routes.routes(door)    /apps/anthropic/v1/...
     segue.wire.http.fallback(door)              an ASGI app for every other path (404)
 
 A wrong method on a known path is refused by the route itself (405), so no exception handlers
@@ -20,11 +21,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from segue.core import frozen
-from segue.core.errors import Fault, Internal, MethodNotAllowed, ModelDenied, PathUnknown, RoleDenied, TooLarge
+from segue.core.errors import (
+    Fault,
+    Internal,
+    KeyInvalid,
+    MethodNotAllowed,
+    ModelDenied,
+    PathUnknown,
+    RoleDenied,
+    TooLarge,
+)
 from segue.core.events import Event, Failed
 from segue.core.generation import ModelCard, Reading
 from segue.core.request import UNASKED, Caller, Request
 from segue.core.usage import Book
+from segue.wire.anthropic import write as anthropic
 from segue.wire.body import ClientGone, Receive, Send, body, json_object
 from segue.wire.dashscope import write as dashscope
 from segue.wire.inspection import wanted
@@ -50,12 +61,21 @@ class Served(Protocol):
         ...
 
     @property
+    def prompt_tokens(self) -> int:
+        """What the model is given, in tokens."""
+        ...
+
+    @property
     def reading(self) -> Reading | None:
         """What was read of the documents, where there are any."""
         ...
 
 
 S = TypeVar("S", bound=Served)
+
+
+def _nobody(key: str, workspace: str) -> Caller:
+    raise KeyInvalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +87,9 @@ class Door(Generic[S]):
     header and raises Denied.  `names` lists every name a model answers to; `card_of` raises
     ModelUnknown.  `encode` gives token ids and bytes of raw text for a model name, and raises
     ModelUnknown.  `clock` is in unix seconds; `new_id` gives a fresh uuid.  `reads_documents` is whether a
-    model of this name reads some.  `book` is where requests to models are entered.  `patience` belongs to the one
-    event loop that the door is served by.
+    model of this name reads some.  `book` is where requests to models are entered.  `caller` is who has the key of an
+    id in a workspace by now, for work that was left here; it raises KeyInvalid.  `patience` belongs to the one event
+    loop that the door is served by.
     """
 
     prepare: Callable[[Request], Awaitable[S]]
@@ -83,6 +104,7 @@ class Door(Generic[S]):
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     book: Book | None = None
+    caller: Callable[[str, str], Caller] = _nobody
 
 
 WordedError = Callable[[Fault, str], Reply]
@@ -115,7 +137,8 @@ class Endpoint:
     """An ASGI app for one path: methods, key and refusals around a handler.
 
     `handlers` is by HTTP method; `error` words a Fault in the path's protocol; `only` is who may come here, where not
-    everybody with a key may; `entered` is what a request is called in the book, empty where it asks no model.
+    everybody with a key may; `entered` is what a request is called in the book, empty where it asks no model; `key`
+    finds the caller's key in the headers.
     """
 
     def __init__(
@@ -125,7 +148,9 @@ class Endpoint:
         handlers: Mapping[str, Handler],
         only: Callable[[Caller], bool] | None = None,
         entered: str = "",
+        key: Callable[[Mapping[bytes, bytes]], str | None] | None = None,
     ) -> None:
+        self._key = key or bearer
         self._book = door.book if entered else None
         self._entered = entered
         self._new_id = door.new_id
@@ -144,7 +169,7 @@ class Endpoint:
             if handler is None:
                 raise MethodNotAllowed(method)
             headers = self._headers(scope)
-            caller = self._authenticate(bearer(headers), _text(headers.get(b"x-dashscope-workspace")))
+            caller = self._authenticate(self._key(headers), _text(headers.get(b"x-dashscope-workspace")))
             exchange = Exchange(scope, receive, line, request_id, headers, caller)
             if self._book is None:
                 await self._handle(handler, exchange)
@@ -310,7 +335,10 @@ def fallback(door: Door[S]) -> ASGIApp:
 
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        error = openai.error if path.startswith("/compatible-mode") else dashscope.error
+        error = dashscope.error
+        for prefix, other in (("/compatible-mode", openai.error), ("/apps/anthropic", anthropic.error)):
+            if path.startswith(prefix):
+                error = other
         request_id = door.new_id()
         await send_reply(error(PathUnknown(), request_id), request_id, send)
 

@@ -18,6 +18,7 @@ from segue.core.errors import (
     LastRoleInvalid,
     MessagesInvalid,
     NotSupported,
+    PartialUnclear,
     RolesInvalid,
     TooLarge,
 )
@@ -31,52 +32,89 @@ _TOOL_ROLES = {"tool": "tool", "function": "tool", "plugin": "tool"}
 # Fields that answers of ours, or of the SDKs, carry and that come back with the history.
 REPLAYED = frozenset({"index", "refusal", "audio", "annotations", "function_call", "cache_control"})
 READ = frozenset({"role", "content", "name", "partial", "tool_calls", "tool_call_id", "reasoning_content"})
+GOES_ON = "continue_final_message"
+"""vLLM's and SGLang's way to say that the last message is a prefix."""
 MEDIA = frozenset({"image", "image_url", "video", "video_url", "audio", "input_audio", "doc_url", "file", "file_url"})
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Where the list is and which roles it may have.  `path` has a dot at its end unless empty."""
+    """Where the list is, which roles it may have, and by what names a message says that it is a prefix (the first is
+    the service's own).  `path` has a dot at its end unless empty."""
 
     path: str
     roles: frozenset[str]
+    flags: tuple[str, ...] = ("partial",)
 
 
 @frozen
 class Conversation:
-    """The finished turns, and the open one.  `asked` is whether any message had the partial flag; `documents`
-    as in `core.request.Request`."""
+    """The finished turns, and the open one.  `asked` is whether any message had the partial flag; `thought` and
+    `documents` as in `core.request.Request`."""
 
     messages: tuple[Message, ...]
     prefix: str | None
     asked: bool
     documents: tuple[Source, ...] | None = None
+    thought: str | None = None
 
 
-def read(value: object, dialect: Dialect, messages_max: int, ignored: Ignored, documents: bool = False) -> Conversation:
-    """Read the list; `documents`: system messages may be some.  Raises Refused."""
+def read(
+    value: object,
+    dialect: Dialect,
+    messages_max: int,
+    ignored: Ignored,
+    documents: bool = False,
+    goes_on: bool | None = None,
+) -> Conversation:
+    """Read the list; `documents`: system messages may be some; `goes_on`: what `continue_final_message` says of the
+    last one.  Raises Refused."""
     path = dialect.path + "messages"
     entries = _entries(value, dialect, messages_max, ignored)
-    partials = [entry.boolean("partial") or False for entry in entries]
+    flags = [_flag(entry, dialect) for entry in entries]
+    partials = [said is not None for said in flags]
     last = len(entries) - 1
+    if goes_on is not None:
+        partials[last] = _gone_on(entries[last], flags[last], goes_on)
     messages = _messages(entries, dialect)
     _check_tools(messages, [entry.get("role") for entry in entries])
     for index, partial in enumerate(partials):
         if partial and not (index == last and messages[index].role == "assistant"):
-            ignored.add(f"{path}.{index}.partial")
+            ignored.add(f"{path}.{index}.{flags[index]}")
     prefix: str | None = None
+    thought: str | None = None
     if partials[last] and messages[last].role == "assistant":
         if messages[last].tool_calls:
             raise FieldWrong(f"{path}.{last}.partial", "boolean", "choice", "tool_calls")
-        prefix = messages.pop().content
+        turn = messages.pop()
+        thought = turn.reasoning or None
+        prefix = turn.content if turn.content or thought is None else None
     elif messages[last].role not in ("user", "tool"):
         raise RolesInvalid if documents else LastRoleInvalid
     if not any(message.role == "user" for message in messages):
         raise RolesInvalid if documents else MessagesInvalid("no_user")
     if not documents:
-        return Conversation(tuple(messages), prefix, any(partials))
+        return Conversation(tuple(messages), prefix, any(partials), None, thought)
     turns, found = sources.divided(messages)
-    return Conversation(tuple(turns), prefix, any(partials), found)
+    return Conversation(tuple(turns), prefix, any(partials), found, thought)
+
+
+def _flag(entry: Fields, dialect: Dialect) -> str | None:
+    """The name by which a message says that it is a prefix, None when it does not.  Raises PartialUnclear."""
+    said = {name: value for name in dialect.flags if (value := entry.boolean(name)) is not None}
+    if len(set(said.values())) > 1:
+        raise PartialUnclear(*(entry.path + name for name in said))
+    return next((name for name, value in said.items() if value), None)
+
+
+def _gone_on(entry: Fields, flag: str | None, goes_on: bool) -> bool:
+    """Whether the last message is a prefix, by what is said beside the list and in it.  Raises PartialUnclear."""
+    if goes_on and entry.get("role") != "assistant":
+        raise PartialUnclear(GOES_ON, entry.path + "role")
+    for name in ("partial", "prefix"):
+        if (said := entry.get(name)) is not None and said is not goes_on and (flag is not None or goes_on):
+            raise PartialUnclear(GOES_ON, entry.path + name)
+    return goes_on
 
 
 def contents(value: object, dialect: Dialect, messages_max: int) -> list[str]:
@@ -112,17 +150,24 @@ def _message(entry: Fields, index: int, dialect: Dialect) -> Message:
     if not isinstance(role, str) or role not in dialect.roles:
         raise MessagesInvalid("role", index, str(role)[:VALUE_CHARS_MAX])
     for name, value in entry.values.items():
-        if value is not None and name not in READ and name not in REPLAYED:
+        if value is not None and name not in READ and name not in REPLAYED and name not in dialect.flags:
             entry.ignored.add(entry.path + name)
     calls = _calls(entry, index) if role == "assistant" else ()
     return Message(
         role=cast(Role, _TOOL_ROLES.get(role, role)),
-        content=_content(entry, index, optional=bool(calls) and not entry.get("partial")),
+        content=_content(entry, index, optional=_optional(entry, calls, dialect)),
         name=entry.string("name"),
         tool_calls=calls,
         tool_call_id=entry.string("tool_call_id"),
         reasoning=entry.string("reasoning_content"),
     )
+
+
+def _optional(entry: Fields, calls: tuple[ToolCall, ...], dialect: Dialect) -> bool:
+    """Whether a message may have no content: it calls, or it is a thought to be gone on with."""
+    if any(entry.get(name) for name in dialect.flags):
+        return bool(entry.get("reasoning_content"))
+    return bool(calls)
 
 
 def _content(entry: Fields, index: int, optional: bool) -> str:

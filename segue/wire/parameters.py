@@ -24,7 +24,7 @@ from segue.core.errors import (
     StopInvalid,
     TooLarge,
 )
-from segue.core.request import Caller, Format, Request, Sampling, Stop, Tool, ToolChoice
+from segue.core.request import Caller, Delivery, Format, Request, Sampling, Stop, Tool, ToolChoice
 from segue.wire.fields import VALUE_CHARS_MAX, Fields
 from segue.wire.messages import Conversation
 
@@ -91,7 +91,7 @@ def read(fields: Fields, output_tokens_max: int, stops: StopLimits) -> Parameter
         parallel_tool_calls=fields.boolean("parallel_tool_calls") or False,
         format=_format(fields),
         thinking=fields.boolean("enable_thinking"),
-        thinking_budget=_ranged(fields, "thinking_budget", 1, TOKEN_ID_MAX),
+        thinking_budget=_ranged(fields, "thinking_budget", 1, output_tokens_max),
         deterministic=fields.boolean("deterministic"),
         citations=fields.boolean(CITATIONS) or False,
     )
@@ -285,7 +285,13 @@ def _schema(form: Fields, path: str) -> Format:
 
 
 def request(
-    request_id: str, caller: Caller, model: str, talk: Conversation, given: Parameters, ignored: tuple[str, ...]
+    request_id: str,
+    caller: Caller,
+    model: str,
+    talk: Conversation,
+    given: Parameters,
+    delivery: Delivery,
+    ignored: tuple[str, ...],
 ) -> Request:
     """Conversation and parameters, put together."""
     return Request(
@@ -294,6 +300,8 @@ def request(
         model=model,
         messages=talk.messages,
         prefix=talk.prefix,
+        thought=talk.thought,
+        delivery=delivery,
         sampling=given.sampling,
         stop=given.stop,
         output_tokens_max=given.output_tokens_max,

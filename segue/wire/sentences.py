@@ -7,6 +7,7 @@ is pydantic that speaks there; nothing a caller sent appears longer than `QUOTED
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from segue.core.documents import Trouble
@@ -48,6 +49,15 @@ STOP_MIXED = (
 STOP_TYPE = (
     "Input should be a valid list: parameters.stop.list[any] & Input should be a valid string: parameters.stop.str"
 )
+THINKING: Mapping[str, str] = {
+    "text": 'The result_format parameter must be "message" when enable_thinking is true',
+    "cumulative": 'The incremental_output parameter must be "true" when enable_thinking is true',
+    "whole": "parameter.enable_thinking must be set to false for non-streaming calls",
+    "json": "Json mode response is not supported when enable_thinking is true",
+    "tool_choice": "The tool_choice parameter does not support being set to required or object in thinking mode",
+    "off": "The value of the enable_thinking parameter is restricted to True.",
+    "thought": "reasoning_content of a partial message is not supported when enable_thinking is false",  # choice
+}
 TOOL_CHOICE_SHAPE = (
     "Input should be a valid string: parameters.tool_choice.str & "
     "Field required: parameters.tool_choice.ToolChoice.function"
@@ -85,6 +95,8 @@ def wrong(fault: FieldWrong) -> str:
             return f"Unknown parameter: {name}. {name} cannot be provided when 'response_format.type' is 'json_object'."
         case "name", "value", "choice" if holder.endswith("tool_choice.function"):
             return f"tool_choice.function.name must be the name of one of the tools, got '{value}'"  # choice
+        case "name", "value", "choice" if holder.endswith("tool_choice"):
+            return f"tool_choice.name must be the name of one of the tools, got '{value}'"  # choice
         case "name", "value", "choice":
             return f"Tool names are not allowed to be [{value}]"
         case "tools", "value", "choice":

@@ -43,6 +43,7 @@ from segue.core.errors import (
     ModelUnknown,
     NotSupported,
     OutOfRange,
+    PartialUnclear,
     PartialWithThinking,
     PathUnknown,
     PlacesTaken,
@@ -53,10 +54,12 @@ from segue.core.errors import (
     QuotaFull,
     QuotaSpent,
     RateExceeded,
+    ResponseUnknown,
     RoleDenied,
     RolesInvalid,
     StopInvalid,
     StoreLost,
+    ThinkingRefused,
     TimedOut,
     TokenRateExceeded,
     TokensTooMany,
@@ -226,6 +229,10 @@ def _common(fault: Fault) -> Wording:
             return _parameter(ROLE)
         case PartialWithThinking():
             return _parameter("Partial mode is not supported when enable_thinking is true")
+        case PartialUnclear():  # choice
+            return _parameter(f"{fault.one} and {fault.other} contradict each other")
+        case ThinkingRefused():
+            return _parameter(sentences.THINKING[fault.why])
         case NotSupported():
             return _not_supported(fault)
         case FormatInvalid():  # choice: the documents know no such refusal
@@ -238,6 +245,9 @@ def _common(fault: Fault) -> Wording:
             return _file(fault)
         case RolesInvalid() | DocumentsMixed() | FilesTooMany() | MessageTooLong() | TokensTooMany():
             return _gateway("InvalidParameter", sentences.no_reading(fault))
+        case ResponseUnknown():
+            said = f"Response with id '{fault.id[:QUOTED_CHARS_MAX]}' not found."
+            return Wording(404, "previous_response_not_found", "", said)
         case FileAbsent():
             return _gateway("InvalidParameter", "File not found.")
         case PurposeWrong():  # choice: natively no purpose was ever seen to be refused
@@ -346,6 +356,8 @@ def _not_supported(fault: NotSupported) -> Wording:
             return _parameter(f"The model {fault.model[:QUOTED_CHARS_MAX]} does not support {fault.feature}.")
         case "json_object" | "json_schema":  # choice: the sentence for a wrong type, with what is left
             return _parameter(f"'response_format.type' Invalid value: '{fault.feature}'. Supported values are: 'text'.")
+        case "suffix":  # choice
+            return _parameter(f"The model {fault.model[:QUOTED_CHARS_MAX]} does not support suffix.")
         case "media":
             return _parameter(sentences.CONTENT_STRING)
         case "thinking":

@@ -15,9 +15,13 @@ from segue.core import errors
 from segue.core.errors import Fault, FieldMissing, FieldWrong, MessagesInvalid, NotSupported, OutOfRange, TooLarge
 from segue.metrics import MEANINGS, TIMES
 from segue.wire.admin.operations import BASE, OPERATIONS
+from segue.wire.anthropic.read import FIELDS as ANTHROPIC
 from segue.wire.dashscope.read import FIELDS as DASHSCOPE
 from segue.wire.fields import Field
+from segue.wire.openai.batches import FIELDS as BATCHES
+from segue.wire.openai.completions import FIELDS as COMPLETIONS
 from segue.wire.openai.read import FIELDS as OPENAI
+from segue.wire.responses.read import FIELDS as RESPONSES
 from segue.wire.wording import PREFIX, Wording, compat, native
 from tests.docs.keywords import rows as keyword_rows
 
@@ -92,7 +96,6 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("`n` together with tools", OutOfRange("n", 2, 1)),
         ("`top_logprobs`", OutOfRange("top_logprobs", 6, 5)),
         ("`max_tokens`; the bound is the model's", OutOfRange("max_tokens", 0, 8192)),
-        ("`thinking_budget`", OutOfRange("thinking_budget", 0, 2**31 - 1)),
     ],
     "Messages and Partial Mode": [
         ("`messages` is empty", MessagesInvalid("empty")),
@@ -107,10 +110,29 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("the last message is an assistant's without `partial`, or a system message", errors.LastRoleInvalid()),
         ("`partial` and `enable_thinking` together", errors.PartialWithThinking()),
         (
+            "what is said about a prefix contradicts itself (OpenAI)",
+            errors.PartialUnclear("continue_final_message", "messages.1.partial"),
+        ),
+        (
             "`partial` on a message with `tool_calls`",
             FieldWrong("messages.1.partial", "boolean", "choice", "tool_calls"),
         ),
         ("prompt and prefix together leave no room in the context", errors.PromptTooLong(2, 32767)),
+    ],
+    "Responses": [
+        ("no such response in this workspace, or not any more (OpenAI)", errors.ResponseUnknown("…")),
+    ],
+    "Thinking": [
+        ("the answer is written as text (DashScope)", errors.ThinkingRefused("text")),
+        ("`incremental_output` is `false` in a stream (DashScope)", errors.ThinkingRefused("cumulative")),
+        ("a model that thinks in streams only is asked for a whole answer", errors.ThinkingRefused("whole")),
+        ("the answer has a form", errors.ThinkingRefused("json")),
+        ("a call is demanded", errors.ThinkingRefused("tool_choice")),
+        ("`n` above 1", OutOfRange("n", 2, 1)),
+        ("a model that always thinks is told not to", errors.ThinkingRefused("off")),
+        ("a thought is to be gone on with, and `enable_thinking` is `false`", errors.ThinkingRefused("thought")),
+        ("a thought is to be gone on with by a model that cannot think", NotSupported("thinking", "…")),
+        ("`thinking_budget`; the bound is the model's longest answer", OutOfRange("thinking_budget", 0, 8192)),
     ],
     "Documents": [
         (
@@ -187,7 +209,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
     "Not served": [
         ("pictures, sound, video, documents in a message", NotSupported("media")),
         ("web search", NotSupported("search")),
-        ("thinking, as a refusal; today a wish to think is read past", NotSupported("thinking", "…")),
+        ("`suffix`, by a model without tokens for a hole (OpenAI)", NotSupported("suffix", "…")),
     ],
     "Administration": [
         ("a field there is not", errors.FieldUnknown("…")),
@@ -313,6 +335,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "metrics": metrics_told,
     "administration": administration,
     "openai-fields": lambda: fields(OPENAI),
+    "anthropic-fields": lambda: fields(ANTHROPIC),
+    "batch-fields": lambda: fields(BATCHES),
+    "completions-fields": lambda: fields(COMPLETIONS),
+    "responses-fields": lambda: fields(RESPONSES),
     "dashscope-fields": lambda: fields(DASHSCOPE),
     "faults": faults,
     "keywords": keywords,

@@ -25,7 +25,16 @@ COMMAND = re.compile(r"(?:^|[|&] |`|\.venv/bin/)segue ([a-z][^`#\n]*)", re.MULTI
 # The only hosts a page may name.
 HOSTS = {"127.0.0.1", "minio.example", "help.aliyun.com", "keepachangelog.com", "semver.org"}
 # What a path in code may begin with: those of the API.
-API_PATHS = ("/compatible-mode", "/api/v1", "/apps/anthropic", "/healthz", "/readyz", "/metrics", "/admin/v1")
+API_PATHS = (
+    "/compatible-mode",
+    "/api/v1",
+    "/api/v2",
+    "/apps/anthropic",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/admin/v1",
+)
 
 
 def prose(text: str) -> str:

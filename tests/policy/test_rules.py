@@ -13,17 +13,23 @@ from segue.core.errors import (
     MessagesInvalid,
     ModelDenied,
     NotSupported,
+    OutOfRange,
     PartialWithThinking,
     RolesInvalid,
+    ThinkingRefused,
 )
 from segue.core.generation import Ability
-from segue.core.request import Caller, Format, Message, Request, Source, Tool, ToolChoice
+from segue.core.request import Caller, Delivery, Format, Message, Request, Source, Tool, ToolChoice
 from segue.policy import rules
 from tests.prompt.templates import LLAMA_TOKENS, card
 from tests.requests import request, said, user
 
 TOOL = Tool("f", "", {})
 EVERYTHING: frozenset[Ability] = frozenset({"partial", "tools", "json", "thinking", "vision", "score"})
+
+NOTHING: frozenset[Ability] = frozenset()
+ALWAYS: frozenset[Ability] = frozenset({"partial", "tools", "json", "always_thinking"})
+STREAMING: frozenset[Ability] = frozenset({"partial", "thinking", "stream_thinking"})
 
 # rule, a request that breaks it, the abilities with which it does, the fault, its facts
 BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, ...]]] = [
@@ -49,6 +55,68 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
         EVERYTHING,
         PartialWithThinking,
         (),
+    ),
+    *(
+        ("a thought is gone on with by a model that can think", request(user("a"), thought="x"), NOTHING, *fault)
+        for fault in ((NotSupported, ("thinking", "m")),)
+    ),
+    (
+        "a thought is not gone on with where none is wanted",
+        request(user("a"), thought="x", thinking=False),
+        EVERYTHING,
+        ThinkingRefused,
+        ("thought",),
+    ),
+    (
+        "a model that always thinks is not told not to",
+        request(user("a"), thinking=False),
+        ALWAYS,
+        ThinkingRefused,
+        ("off",),
+    ),
+    ("a prefix and thinking exclude each other", request(user("a"), prefix="x"), ALWAYS, PartialWithThinking, ()),
+    (
+        "some models think in streams only",
+        request(user("a"), thinking=True),
+        STREAMING,
+        ThinkingRefused,
+        ("whole",),
+    ),
+    (
+        "a thought is written in messages only",
+        request(user("a"), thinking=True, delivery=Delivery(bare=True)),
+        EVERYTHING,
+        ThinkingRefused,
+        ("text",),
+    ),
+    (
+        "a thought is streamed in increments",
+        request(user("a"), thinking=True, delivery=Delivery(True, True)),
+        EVERYTHING,
+        ThinkingRefused,
+        ("cumulative",),
+    ),
+    *(
+        ("a thought has no form", request(user("json"), thinking=True, format=form), EVERYTHING, *fault)
+        for form in (Format("json_object"), Format("json_schema", schema={}), Format("regex", source="a"))
+        for fault in ((ThinkingRefused, ("json",)),)
+    ),
+    *(
+        (
+            "no call is demanded of a model that thinks",
+            request(user("a"), thinking=True, tools=(TOOL,), tool_choice=choice),
+            EVERYTHING,
+            *fault,
+        )
+        for choice in (ToolChoice("required"), ToolChoice("function", "f"))
+        for fault in ((ThinkingRefused, ("tool_choice",)),)
+    ),
+    (
+        "a model that thinks gives one answer",
+        request(user("a"), thinking=True, choices=2),
+        EVERYTHING,
+        OutOfRange,
+        ("n", 2),
     ),
     (
         "a prefix needs a model that can continue one",
@@ -132,13 +200,22 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
     ),
 ]
 
-NOTHING: frozenset[Ability] = frozenset()
 KEPT: list[tuple[Request, frozenset[Ability]]] = [
     (request(user("a")), NOTHING),
     (request(user("a"), prefix="x"), frozenset({"partial"})),
     (request(user("a"), prefix="x", thinking=False), EVERYTHING),
     (request(user("a"), said("b"), prefix="x"), EVERYTHING),
     (request(user("a"), thinking=True), NOTHING),
+    # A model that cannot think answers as if nothing had been said of it.
+    (request(user("a"), thinking=True, delivery=Delivery(True, True, True), choices=2), NOTHING),
+    (request(user("a"), thinking=True, delivery=Delivery(True)), STREAMING),
+    (request(user("a"), thinking=True, delivery=Delivery(False, True)), EVERYTHING),
+    (request(user("a"), thinking=True, tools=(TOOL,)), EVERYTHING),
+    (request(user("a"), thought="x"), EVERYTHING),
+    (request(user("a"), thought="x", thinking=True), ALWAYS),
+    (request(user("a"), thought="x", prefix="y"), EVERYTHING),
+    (request(user("a"), thought="x", prefix="y", thinking=True), EVERYTHING),
+    (request(user("a"), thought="x", prefix="y", thinking=False), frozenset({"partial"})),
     (request(user("a"), tools=(TOOL,), tool_choice=ToolChoice("none")), NOTHING),
     (request(user("a"), tool_choice=ToolChoice("required")), NOTHING),
     (

@@ -85,7 +85,7 @@ def test_empty_thought_is_the_template_s() -> None:
     segments = template.render(CARDS["qwen3"], request(user("Hi")))
     assert controls(segments) == ["<|im_start|>", "<|im_end|>", "<|im_start|>", "<think>", "</think>"]
     thinker = replace(CARDS["qwen3"], abilities=frozenset({"partial", "thinking"}))
-    assert controls(template.render(thinker, request(user("Hi"), thinking=True)))[-1] == "<|im_start|>"
+    assert controls(template.render(thinker, request(user("Hi"), thinking=True)))[-1] == "<think>", "opened for it"
     assert controls(template.render(thinker, request(user("Hi"))))[-1] == "</think>"
     assert controls(template.render(CARDS["qwen3"], request(user("Hi"), thinking=True)))[-1] == "</think>"
 

@@ -18,6 +18,7 @@ from segue.core.errors import Fault, KeyInvalid, ModelUnknown
 from segue.core.events import Ended, Event, Finished, Started, Text
 from segue.core.generation import ModelCard, Reading
 from segue.core.request import Caller, Request
+from segue.wire.anthropic import routes as anthropic
 from segue.wire.dashscope import routes as dashscope
 from segue.wire.http import Door, Limits, fallback
 from segue.wire.openai import routes as openai
@@ -36,6 +37,7 @@ class Job:
     served: str
     request: Request
     reading: Reading | None = None
+    prompt_tokens: int = 22
 
 
 @dataclass
@@ -100,7 +102,8 @@ class House:
             reads_documents=lambda name: name == "qwen-long",
             limits=self.limits,
         )
-        return Router([*openai.routes(door), *dashscope.routes(door)], default=fallback(door), redirect_slashes=False)
+        listed = [*openai.routes(door), *dashscope.routes(door), *anthropic.routes(door)]
+        return Router(listed, default=fallback(door), redirect_slashes=False)
 
 
 class Client:

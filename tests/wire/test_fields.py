@@ -171,8 +171,9 @@ def test_a_valid_body_is_read_word_for_word(
         listed.pop()
     else:
         listed[-1] = {"role": "assistant", "content": prefix, "partial": True}
-    parameters = {"temperature": temperature, "seed": seed}
+    parameters: dict[str, Any] = {"temperature": temperature, "seed": seed}
     request = compat({"model": "m", "messages": listed} | parameters)
+    parameters["result_format"] = "message"
     assert request == native({"model": "m", "input": {"messages": listed}, "parameters": parameters})
     texts = [message.content for message in request.messages] + ([] if request.prefix is None else [request.prefix])
     assert texts == [message["content"] for message in listed]

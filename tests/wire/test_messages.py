@@ -15,13 +15,15 @@ from segue.core.errors import (
     MessagesInvalid,
     NotSupported,
     OutOfRange,
+    PartialUnclear,
     PartialWithThinking,
     TooLarge,
 )
 from segue.core.request import Message, ToolCall
 
-from .reading import PLAIN, USER, any_of, assistant, both, refused
+from .reading import PLAIN, USER, any_of, assistant, both, compat, native, refused
 
+GOES_ON, OPENS = "continue_final_message", "add_generation_prompt"
 CALL = {"id": "c1", "type": "function", "index": 0, "function": {"name": "f", "arguments": "{}"}}
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 
@@ -179,3 +181,69 @@ def test_partial_excludes_thinking_after_the_numbers(where: int) -> None:
     listed = [message if index == 2 else message | {"partial": index == where} for index, message in enumerate(listed)]
     assert type(refused({"enable_thinking": True}, listed)) is PartialWithThinking
     assert type(refused({"enable_thinking": True, "top_p": 7}, listed)) is OutOfRange
+
+
+BEGUN = assistant(content="x")
+PREFIXED: list[dict[str, Any]] = [
+    {"messages": [USER, BEGUN | {"partial": True}]},
+    {"messages": [USER, BEGUN | {"prefix": True}]},
+    {"messages": [USER, BEGUN | {"prefix": True, "partial": True}]},
+    {"messages": [USER, BEGUN], "continue_final_message": True},
+    {"messages": [USER, BEGUN], "continue_final_message": True, "add_generation_prompt": False},
+    {"messages": [USER, BEGUN | {"partial": True}], "add_generation_prompt": False},
+    {"messages": [USER, BEGUN | {"prefix": True}], "continue_final_message": True},
+]
+
+
+@pytest.mark.parametrize("fields", PREFIXED)
+def test_other_servers_words_for_a_prefix_mean_the_same(fields: dict[str, Any]) -> None:
+    assert compat({"model": "m"} | fields)[0] == replace(PLAIN, prefix="x")
+
+
+UNCLEAR: list[tuple[dict[str, Any], str, str]] = [
+    ({"messages": [USER, BEGUN | {"partial": True, "prefix": False}]}, "messages.1.partial", "messages.1.prefix"),
+    ({"messages": [USER, BEGUN], "continue_final_message": True, "add_generation_prompt": True}, GOES_ON, OPENS),
+    ({"messages": [USER], "continue_final_message": True}, GOES_ON, "messages.0.role"),
+    ({"messages": [USER, BEGUN | {"partial": False}], "continue_final_message": True}, GOES_ON, "messages.1.partial"),
+    ({"messages": [USER, BEGUN | {"prefix": True}], "continue_final_message": False}, GOES_ON, "messages.1.prefix"),
+    ({"messages": [USER, BEGUN | {"partial": True}], "add_generation_prompt": True}, OPENS, "messages.1.role"),
+    ({"messages": [USER], "add_generation_prompt": False}, OPENS, "messages.0.role"),
+]
+
+
+@pytest.mark.parametrize(("fields", "one", "other"), UNCLEAR)
+def test_contradictions_about_a_prefix_are_refused(fields: dict[str, Any], one: str, other: str) -> None:
+    with pytest.raises(PartialUnclear) as raised:
+        compat({"model": "m"} | fields)
+    assert (raised.value.one, raised.value.other) == (one, other)
+
+
+def test_other_words_for_a_prefix_elsewhere() -> None:
+    request = compat(
+        {"model": "m", "messages": [USER, BEGUN | {"prefix": True}, USER], "continue_final_message": False}
+    )
+    assert (request[0].prefix, request[0].ignored) == (None, ("messages.1.prefix",))
+    assert compat({"model": "m", "messages": [USER], "add_generation_prompt": True})[0] == PLAIN
+    for name in (GOES_ON, OPENS):
+        with pytest.raises(FieldWrong):
+            compat({"model": "m", "messages": [USER, BEGUN], name: "yes"})
+    with pytest.raises(LastRoleInvalid):  # natively it is a field like any other unknown one
+        native({"model": "m", "input": {"messages": [USER, BEGUN | {"prefix": True}]}})
+
+
+def test_a_thought_is_a_prefix_too() -> None:
+    def read(**fields: Any) -> tuple[str | None, str | None]:
+        request, other = both({}, [USER, assistant(partial=True, **fields)])
+        assert (request.thought, request.prefix) == (other.thought, other.prefix)
+        return request.thought, request.prefix
+
+    assert read(reasoning_content="I", content="") == ("I", None)
+    assert read(reasoning_content="I", content=None) == ("I", None)
+    assert read(reasoning_content="I") == ("I", None)
+    assert read(reasoning_content="I", content="So") == ("I", "So")
+    assert read(reasoning_content="", content="So") == (None, "So")
+    assert read(reasoning_content="", content="") == (None, "")
+    assert compat({"model": "m", "messages": [USER, assistant(reasoning_content="I", prefix=True)]})[0].thought == "I"
+    for thinking in (True, False):
+        request, _ = both({"enable_thinking": thinking}, [USER, assistant(partial=True, reasoning_content="I")])
+        assert request.thinking is thinking

@@ -17,7 +17,7 @@ from segue.core.errors import (
     StopInvalid,
     TooLarge,
 )
-from segue.core.request import Format, Message, Sampling, Stop, Tool, ToolChoice
+from segue.core.request import Delivery, Format, Message, Sampling, Stop, Tool, ToolChoice
 from segue.wire.dashscope import read as dashscope
 from segue.wire.openai import read as openai
 
@@ -212,8 +212,8 @@ def test_native_form() -> None:
     def form(stream: bool = False, **fields: Any) -> dashscope.Form:
         return native({"model": "m", "input": {"prompt": "hi"}, "parameters": fields}, stream)[1]
 
-    assert form() == dashscope.Form(False, False, False)
-    assert native({"model": "m", "input": {"prompt": "hi"}})[1] == dashscope.Form(False, False, False)
+    assert form() == dashscope.Form(False, False, None)
+    assert native({"model": "m", "input": {"prompt": "hi"}})[1] == dashscope.Form(False, False, None)
     assert form(True, result_format="message", incremental_output=True) == dashscope.Form(True, True, True)
     for wrong in any_of({"result_format": "xml"}, {"result_format": 1}, {"incremental_output": "true"}, {"n": 2}):
         with pytest.raises(FieldWrong):
@@ -227,9 +227,10 @@ def test_prompt_and_history() -> None:
     history = [{"user": "a", "bot": "b"}, {"user": "c"}]
     request = native({"model": "m", "input": {"prompt": "hi", "history": history}})[0]
     turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("user", "hi"))
-    assert request == replace(PLAIN, messages=turns)
+    bare = Delivery(bare=True)
+    assert request == replace(PLAIN, messages=turns, delivery=bare)
     request = native({"model": "m", "input": {"messages": [USER], "history": history}})[0]
-    assert request == replace(PLAIN, ignored=("input.history",))
+    assert request == replace(PLAIN, ignored=("input.history",), delivery=bare)
 
 
 NATIVE_BAD: list[tuple[dict[str, Any], type[Fault], dict[str, Any]]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def read(*messages: Any, **fields: Any) -> Request:
     one, _ = openai.read({"model": "m", "messages": listed, **fields}, "id", CALLER, LIMITS, 9, True)
     body = {"model": "m", "input": {"messages": listed}, "parameters": fields}
     other, _ = dashscope.read(body, False, "id", CALLER, LIMITS, 9, True)
-    assert one == other
+    assert replace(one, delivery=other.delivery) == other  # a protocol delivers in its own way
     return one
 
 

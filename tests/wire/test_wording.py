@@ -246,7 +246,39 @@ ROWS: list[Row] = [
     algo(errors.MessagesInvalid("template", value="no"), "An error during model pre-process. no"),
     algo(errors.LastRoleInvalid(), ROLE),
     algo(errors.PartialWithThinking(), "Partial mode is not supported when enable_thinking is true"),
+    algo(
+        errors.PartialUnclear("continue_final_message", "messages.1.partial"),
+        "continue_final_message and messages.1.partial contradict each other",
+    ),
+    algo(errors.ThinkingRefused("text"), 'The result_format parameter must be "message" when enable_thinking is true'),
+    algo(
+        errors.ThinkingRefused("cumulative"),
+        'The incremental_output parameter must be "true" when enable_thinking is true',
+    ),
+    algo(errors.ThinkingRefused("whole"), "parameter.enable_thinking must be set to false for non-streaming calls"),
+    algo(errors.ThinkingRefused("json"), "Json mode response is not supported when enable_thinking is true"),
+    algo(
+        errors.ThinkingRefused("tool_choice"),
+        "The tool_choice parameter does not support being set to required or object in thinking mode",
+    ),
+    algo(errors.ThinkingRefused("off"), "The value of the enable_thinking parameter is restricted to True."),
+    algo(
+        errors.ThinkingRefused("thought"),
+        "reasoning_content of a partial message is not supported when enable_thinking is false",
+    ),
+    (
+        errors.ResponseUnknown("resp_1"),
+        (404, "previous_response_not_found", "Response with id 'resp_1' not found."),
+        (
+            404,
+            "previous_response_not_found",
+            "previous_response_not_found",
+            None,
+            "Response with id 'resp_1' not found.",
+        ),
+    ),
     algo(errors.NotSupported("tools"), "The tool call is not supported."),
+    algo(errors.NotSupported("suffix", "m"), "The model m does not support suffix."),
     algo(errors.NotSupported("media"), "input content must be a string."),
     algo(errors.NotSupported("search"), "This model does not support enable_search."),
     algo(

@@ -98,7 +98,10 @@ class Inspector:
         if not answered and self._judge is None:
             return None
         caller = request.caller
-        return Watch(request.id, caller.workspace, request.model, request.prefix or "", answered, self._judge)
+        before = request.prefix or request.thought or ""
+        if request.plain is not None:
+            before = request.plain.text
+        return Watch(request.id, caller.workspace, request.model, before, answered, self._judge)
 
     async def _input(self, request: Request, asked: Finder) -> None:
         texts = list(_texts(request))
@@ -130,8 +133,12 @@ def _texts(request: Request) -> Iterator[str]:
             yield message.reasoning
         for call in message.tool_calls:
             yield call.arguments
-    if request.prefix:
-        yield request.prefix
+    for begun in (request.prefix, request.thought):
+        if begun:
+            yield begun
+    if request.plain is not None:
+        yield request.plain.text
+        yield request.plain.suffix or ""
     for source in request.documents or ():
         if source.text:
             yield source.text

@@ -2,8 +2,8 @@
 
 Laws: a text leaves as it came, in the same events and order, or the answer ends with InspectionFailed; an event is let
 go once nothing in it can belong to anything that is looked for, and no sooner; the caller's prefix counts as what stood
-before; what a choice says in calls of functions is inspected as its text is.  Where a judge is asked, nothing leaves
-that it has not passed, `SEGMENT_CHARS` at a time.
+before; what a choice thinks, and says in calls of functions, is inspected as its text is.  Where a judge is
+asked, nothing leaves that it has not passed, `SEGMENT_CHARS` at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from segue.core.errors import Ban, Fault, InspectionFailed
-from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Text
+from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Text, Thought
 from segue.policy.inspection.callout import Judge, Piece
 from segue.policy.inspection.words import Finder
 
@@ -73,7 +73,7 @@ class Watch:
         async with aclosing(events):
             async for event in events:
                 match event:
-                    case Text() | CallArguments():
+                    case Text() | Thought() | CallArguments():
                         text = event.text
                     case CallStarted():
                         text = _BETWEEN

@@ -24,12 +24,14 @@ FIELDS: Mapping[str, Field] = {
     "input.messages[].partial": Field("used", "on the last message, an assistant's; elsewhere ignored and listed"),
     "input.messages[].tool_calls": USED,
     "input.messages[].tool_call_id": USED,
-    "input.messages[].reasoning_content": USED,
+    "input.messages[].reasoning_content": Field("used", "with partial, the thought that is gone on with: an extension"),
     "input.prompt": USED,
     "input.history": Field("used", "with prompt; beside messages it is ignored and listed"),
     "parameters": USED,
     "parameters.result_format": Field("used", "text when absent"),
-    "parameters.incremental_output": Field("used", "false when absent; of streams only"),
+    "parameters.incremental_output": Field(
+        "used", "of streams only; when absent false, and true where the model thinks"
+    ),
     "parameters.temperature": USED,
     "parameters.top_p": USED,
     "parameters.top_k": USED,
@@ -43,8 +45,10 @@ FIELDS: Mapping[str, Field] = {
     "parameters.n": Field("used", "above 1 only with result_format message"),
     "parameters.logprobs": Field("used", "written with result_format message"),
     "parameters.top_logprobs": Field("used", "without logprobs it has nothing to add to"),
-    "parameters.enable_thinking": Field("used", "checked, and refused with a prefix; no served model can think"),
-    "parameters.thinking_budget": Field("used", "checked; no served model can think"),
+    "parameters.enable_thinking": Field("used", "refused with a prefix; without effect on a model that cannot think"),
+    "parameters.thinking_budget": Field(
+        "used", "the most tokens of the thought; then it is closed, and the answer follows"
+    ),
     "parameters.tools": Field("used", "only with result_format message"),
     "parameters.tool_choice": USED,
     "parameters.parallel_tool_calls": Field("used", "false when absent: at most one call"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from segue.core import frozen
 from segue.core.errors import FieldMissing, FieldWrong, MessagesInvalid, PartialWithThinking, TooLarge
-from segue.core.request import Caller, Message, Request
+from segue.core.request import Caller, Delivery, Message, Request
 from segue.wire import messages, parameters
 from segue.wire.dashscope.fields import FIELDS as FIELDS
 from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
@@ -23,11 +23,12 @@ RESULT_FORMATS = ("text", "message")
 
 @frozen
 class Form:
-    """How the caller wants the answer written.  `incremental` is of streams only."""
+    """How the caller wants the answer written.  `incremental` is of streams only; `None`: as the model's answers
+    usually are, which is in increments where it thinks."""
 
     stream: bool
     message: bool
-    incremental: bool
+    incremental: bool | None
 
 
 def model_name(values: Mapping[str, object]) -> str:
@@ -61,16 +62,17 @@ def read(
     given = parameters.read(chosen, output_tokens_max, limits.stops)
     form = _form(chosen, stream, given)
     talk = _conversation(source, limits, ignored, documents)
-    if talk.asked and given.thinking:
+    if talk.asked and given.thinking and talk.thought is None:
         raise PartialWithThinking
     top.note_unread(FIELDS)
     source.note_unread(FIELDS, "input.")
     chosen.note_unread(FIELDS, "parameters.")
-    return parameters.request(request_id, caller, model, talk, given, tuple(ignored.names)), form
+    delivery = Delivery(stream, None if form.incremental is None else not form.incremental, not form.message)
+    return parameters.request(request_id, caller, model, talk, given, delivery, tuple(ignored.names)), form
 
 
 def _form(chosen: Fields, stream: bool, given: parameters.Parameters) -> Form:
-    incremental = chosen.boolean("incremental_output") or False
+    incremental = chosen.boolean("incremental_output")
     result_format = chosen.string("result_format")
     if result_format is None:
         result_format = "text"

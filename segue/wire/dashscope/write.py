@@ -15,7 +15,19 @@ from collections.abc import Sequence
 import msgspec
 
 from segue.core.errors import Fault
-from segue.core.events import CallArguments, CallStarted, Ended, EndReason, Event, Failed, Finished, Started, Text, fold
+from segue.core.events import (
+    CallArguments,
+    CallStarted,
+    Ended,
+    EndReason,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Text,
+    Thought,
+    fold,
+)
 from segue.core.generation import Citation, ModelCard
 from segue.core.request import Request, ToolCall
 from segue.wire import calls, citations, logprobs
@@ -53,6 +65,9 @@ class Writer:
         self._prompt_tokens = 0
         self._cached_tokens = 0
         self._output_tokens = 0
+        self._thought_tokens = 0
+        self._thinks = False
+        self._incremental = form.incremental or False
         self._cites = request.citations
         self._citations: Sequence[Citation] = ()
         self._open = request.choices
@@ -67,7 +82,14 @@ class Writer:
                 if not event.text and not logs:
                     return b""
                 return self._result(event.choice, b"null", encode(event.text)[1:-1], logs)
+            case Thought():
+                self._output_tokens += event.tokens
+                self._thought_tokens += event.tokens
+                return self._result(event.choice, b"null", b"", b"", thought=event.text) if event.text else b""
             case Started():
+                self._thinks = event.thinks
+                if event.thinks and self._form.incremental is None:
+                    self._incremental = True
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
                 if event.reading is not None:
                     self._citations = event.reading.citations
@@ -85,7 +107,7 @@ class Writer:
                 return b""
             case Finished():
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
-                self._output_tokens = event.output_tokens
+                self._output_tokens, self._thought_tokens = event.output_tokens, event.thought_tokens
                 return self._end(self._last, self._cited()) if self._last else b""
             case Failed():
                 self._frames += 1
@@ -107,7 +129,7 @@ class Writer:
     def _called(self, event: CallStarted | CallArguments) -> bytes:
         """A frame for a piece of a call."""
         fragment = b""
-        if self._form.incremental:
+        if self._incremental:
             fragment = calls.fragment(event) or b""
         elif isinstance(event, CallStarted):
             self._calls[event.choice].append(ToolCall(event.id, event.name, ""))
@@ -117,11 +139,18 @@ class Writer:
         return self._result(event.choice, b"null", b"", b"", fragment)
 
     def _result(
-        self, choice: int, reason: bytes, text: bytes, logs: bytes, called: bytes = b"", cited: bytes = b""
+        self,
+        choice: int,
+        reason: bytes,
+        text: bytes,
+        logs: bytes,
+        called: bytes = b"",
+        cited: bytes = b"",
+        thought: str = "",
     ) -> bytes:
         """One frame.  `text`, `logs` and `called` are new pieces as JSON, without quotes and brackets; `cited` is
-        a field of the output more."""
-        if not self._form.incremental:
+        a field of the output more; `thought` a new piece of that."""
+        if not self._incremental:
             so_far = self._texts[choice]
             so_far += text
             text = bytes(so_far)
@@ -133,6 +162,8 @@ class Writer:
             called = b",".join(encode(calls.entry(index, call)) for index, call in enumerate(self._calls[choice]))
         if self._form.message:
             called = b',"tool_calls":[' + called + b"]" if called else b""
+            if self._thinks:  # in every frame, so that a client may add it up
+                called = b',"reasoning_content":' + encode(thought) + called
             logs = b',"logprobs":{"content":[' + logs + b"]}" if logs else b""
             output = (
                 b'{"choices":[{"message":{"content":"%b"%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]%b}'
@@ -150,7 +181,7 @@ class Writer:
         self._frames += 1
         return (
             b'id:%d\nevent:result\n:HTTP_STATUS/200\ndata:{"output":%b,"usage":{"total_tokens":%d,"input_tokens":%d,'
-            b'"output_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}},"request_id":"%b"}\n\n'
+            b'"output_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}%b},"request_id":"%b"}\n\n'
         ) % (
             self._frames,
             output,
@@ -158,6 +189,7 @@ class Writer:
             self._prompt_tokens,
             self._output_tokens,
             self._cached_tokens,
+            b',"output_tokens_details":{"reasoning_tokens":%d}' % self._thought_tokens if self._thinks else b"",
             self._request_id,
         )
 
@@ -171,19 +203,21 @@ class Writer:
                 written: dict[str, object] = {"finish_reason": self._reason(choice.reason), "index": index}
                 if self._logprobs:
                     written["logprobs"] = {"content": logprobs.entries(choice.logprobs)}
-                written["message"] = calls.message(choice)
+                written["message"] = calls.message(choice, answer.thinks)
                 choices.append(written)
             output = {"choices": choices}
         else:
             output = {"finish_reason": answer.choices[0].reason, "text": answer.choices[0].text}
         if self._cites:
             output[CITATIONS] = citations.entries(answer.citations)
-        usage = {
+        usage: dict[str, object] = {
             "total_tokens": answer.prompt_tokens + answer.output_tokens,
             "output_tokens": answer.output_tokens,
             "input_tokens": answer.prompt_tokens,
             "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
         }
+        if answer.thinks:
+            usage["output_tokens_details"] = {"reasoning_tokens": answer.thought_tokens}
         return encode({"output": output, "usage": usage, "request_id": self._id})
 
 

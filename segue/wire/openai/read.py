@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segue.core import frozen
-from segue.core.errors import FieldMissing, FieldWrong, NotSupported, PartialWithThinking
-from segue.core.request import Caller, Request
+from segue.core.errors import FieldMissing, FieldWrong, NotSupported, PartialUnclear, PartialWithThinking
+from segue.core.request import Caller, Delivery, Request
 from segue.wire import messages, parameters
 from segue.wire.fields import Fields, Ignored
 from segue.wire.limits import Limits
 from segue.wire.openai.fields import FIELDS as FIELDS
 
-DIALECT = messages.Dialect("", frozenset({"system", "user", "assistant", "tool", "function"}))
+DIALECT = messages.Dialect("", frozenset({"system", "user", "assistant", "tool", "function"}), ("partial", "prefix"))
 
 
 @frozen
@@ -60,9 +60,24 @@ def read(
     if fields.get("web_search_options") is not None:
         raise NotSupported("search")
     given = parameters.read(fields, output_tokens_max, limits.stops)
-    talk = messages.read(fields.get("messages"), DIALECT, limits.messages_max, ignored, documents)
-    if talk.asked and given.thinking:
+    goes_on, opens = _turn(fields)
+    listed = fields.get("messages")
+    talk = messages.read(listed, DIALECT, limits.messages_max, ignored, documents, goes_on)
+    if opens is not None and opens is not (talk.prefix is None and talk.thought is None):
+        last = len(listed) - 1 if isinstance(listed, list) else 0
+        raise PartialUnclear("add_generation_prompt", f"messages.{last}.role")
+    if talk.asked and given.thinking and talk.thought is None:
         raise PartialWithThinking
     fields.note_unread(FIELDS)
-    request = parameters.request(request_id, caller, model, talk, given, tuple(ignored.names))
+    delivery = Delivery(stream)
+    request = parameters.request(request_id, caller, model, talk, given, delivery, tuple(ignored.names))
     return request, Form(stream, include_usage)
+
+
+def _turn(fields: Fields) -> tuple[bool | None, bool | None]:
+    """What vLLM and SGLang call a prefix: whether the last message is gone on with, and whether a turn is opened
+    behind it.  Raises PartialUnclear."""
+    goes_on, opens = fields.boolean(messages.GOES_ON), fields.boolean("add_generation_prompt")
+    if goes_on and opens:
+        raise PartialUnclear(messages.GOES_ON, "add_generation_prompt")
+    return goes_on, opens

@@ -1,10 +1,11 @@
 """Events, written as OpenAI-compatible chunks or one chat completion.
 
 Laws: pure; a whole answer is the fold of the events a stream would have written; a delta always has
-string content, since the official samples add it up unseen; `tool_calls` is there only where a
-function is called, and what a stream says of a call once (id, name) is not said again; `choices` is empty in
-the usage chunk only, and that is sent only when asked for.  Citations, where they are asked for, come with the last
-chunk that has a choice.  What is the same in every frame is encoded once a stream, and not for a whole answer.
+string content, since the official samples add it up unseen, but for a thought's, which is null as documented;
+`tool_calls` is there only where a function is called, and what a stream says of a call once (id, name) is not
+said again; `choices` is empty in the usage chunk only, and that is sent only when asked for.  Citations, where they
+are asked for, come with the last chunk that has a choice.  What is the same in every frame is
+encoded once a stream, and not for a whole answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cached_property
 import msgspec
 
 from segue.core.errors import Fault
-from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text, fold
+from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text, Thought, fold
 from segue.core.generation import Citation, ModelCard
 from segue.core.request import Request
 from segue.wire import calls, citations, logprobs
@@ -27,6 +28,7 @@ from segue.wire.wording import Wording, compat
 encode = msgspec.json.encode
 
 DONE = b"data: [DONE]\n\n"
+_THOUGHT = b'data: {"choices":[{"finish_reason":null,"delta":{"content":null,"reasoning_content":'
 _DELTA = b'data: {"choices":[{"finish_reason":null,"delta":{"content":'
 
 
@@ -47,6 +49,7 @@ class Writer:
         self._cites = request.citations
         self._citations: Sequence[Citation] = ()
         self._open = request.choices
+        self._thinks = False
 
     @cached_property
     def _service(self) -> bytes:
@@ -73,7 +76,10 @@ class Writer:
         match event:
             case Text():
                 return b""
+            case Thought():
+                return _THOUGHT + encode(event.text) + self._tails[event.choice] if event.text else b""
             case Started():
+                self._thinks = event.thinks
                 if event.reading is not None:
                     self._citations = event.reading.citations
                 return b"".join(map(self._opening, range(self._choices)))
@@ -91,9 +97,10 @@ class Writer:
     def whole(self, events: Sequence[Event]) -> bytes:
         """One chat completion.  Raises the Fault of a `Failed`."""
         answer = fold(events, self._choices)
+        thought = answer.thought_tokens if answer.thinks else None
         choices = [
             {
-                "message": calls.message(choice),
+                "message": calls.message(choice, answer.thinks),
                 "finish_reason": choice.reason,
                 "index": index,
                 "logprobs": {"content": logprobs.entries(choice.logprobs)} if self._logprobs else None,
@@ -103,7 +110,7 @@ class Writer:
         body: dict[str, object] = {
             "choices": choices,
             "object": "chat.completion",
-            "usage": _usage(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens),
+            "usage": usage_of(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens, thought),
             "created": self._created,
             "system_fingerprint": None,
             "model": self._model,
@@ -135,17 +142,22 @@ class Writer:
         return _DELTA + encode(event.text) + tail + self._no_usage
 
     def _usage(self, event: Finished) -> bytes:
-        usage = encode(_usage(event.prompt_tokens, event.cached_tokens, event.output_tokens))
+        thought = event.thought_tokens if self._thinks else None
+        usage = encode(usage_of(event.prompt_tokens, event.cached_tokens, event.output_tokens, thought))
         return b'data: {"choices":[],"object":"chat.completion.chunk","usage":' + usage + b"," + self._service
 
 
-def _usage(prompt_tokens: int, cached_tokens: int, output_tokens: int) -> dict[str, object]:
-    return {
+def usage_of(prompt_tokens: int, cached_tokens: int, output_tokens: int, thought: int | None) -> dict[str, object]:
+    """`thought`: the thought's tokens, None where the model does not think."""
+    usage: dict[str, object] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": prompt_tokens + output_tokens,
         "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
+    if thought is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": thought, "text_tokens": output_tokens - thought}
+    return usage
 
 
 def error_body(fault: Fault, request_id: str, in_stream: bool = False) -> bytes:

@@ -1,0 +1,1 @@
+"""Batches: requests in a file, answered when nobody else asks."""

@@ -1,0 +1,1 @@
+"""The OpenAI Responses protocol: /compatible-mode/v1/responses."""
