@@ -152,7 +152,7 @@ class Seam:
         0.01, "The search ends when what it has not read weighs at most this much of what it has.", low=0.0
     )
     tokens_max: int = _setting(4, "Most tokens of the prefix's end that it may write otherwise.", low=1, high=16)
-    nodes_max: int = _setting(10, "Most beginnings it may read.", low=1, high=1024)
+    nodes_max: int = _setting(12, "Most beginnings it may read beside the prefix's own.", low=1, high=1024)
     time_max_s: float = _setting(2.0, "Longest time it may take; deterministic answers take what they need.", low=0.0)
     answers_max: int = _setting(
         4096, "Answers remembered, so that one that comes back as a prefix is resumed exactly; 0 remembers none.", low=0

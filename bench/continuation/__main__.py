@@ -3,6 +3,7 @@
     fidelity   is the prefix in the prompt byte for byte?
     reach      can the tokens of a text still come behind a cut in it?
     recovery   how likely is a text's true continuation behind a cut in it?
+    searches   how far the search for the seam comes with its budget
     live       what is said behind prefixes that end inside a token
     resume     is an answer that was interrupted and resumed the one that was not?
     warm       how soon a resumed answer goes on
@@ -23,7 +24,7 @@ from bench.bare import passive
 from bench.continuation import results
 from bench.model import DEFAULT
 
-PARTS = ("fidelity", "reach", "recovery", "live", "resume", "warm", "delay")
+PARTS = ("fidelity", "reach", "recovery", "searches", "live", "resume", "warm", "delay")
 
 
 def main() -> int:

@@ -6,11 +6,8 @@ bytes so far) under the model, with other knowledge of the tokens before the cut
 
 - plain: the prefix's own tokens stand.  The next bytes may be spelled in every way behind them: the mass
   of their cover.
-- seam: the tokens before the tail stand; of the tail only the bytes are given:
+- seam: as Segue serves it.  The tokens before the tail stand; of the tail only the bytes are given:
   log mass(tail + next bytes) - log mass(tail), both behind the same trunk.
-- served: the same as it is served, from a cover that was searched with the served budget only: the share of
-  its elements that agree with the next bytes, each times the mass of what is left of them behind it.  The
-  four heaviest of these elements are followed, so the figure is a lower bound.
 - uncut: the text's own tokens, those of the whole passage, stand up to the last one that ends at or
   before the cut; of the rest only the bytes are given, as above.
 
@@ -24,20 +21,17 @@ Both ends of the 20 bytes may lie inside a token; a cover's mass takes all token
 ends when the mass that it may have missed is below one fiftieth of what it found (0.001 nats a byte), or
 after 200 nodes.  Where it gives up so, in a row of digits say, every one of which is a surprise, the text's own
 path counts in any case; what may be missing is told under the table.
-
-Told of the seam's own search, with the budget it is served with: nodes off the main path, the only
-ones that cost a step, and the bound on the total variation to the exact distribution.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from statistics import mean, median
-
-import numpy as np
+from typing import Protocol, TypeVar
 
 from bench import report
 from bench.continuation.prompt import header
@@ -46,17 +40,29 @@ from bench.continuation.results import Result, Settings
 from bench.continuation.texts import KINDS, NEXT, passages, whole_characters
 from bench.model import model_file
 from segue.core.generation import Seam
-from segue.engine.seam.cover import Budget, Cover
+from segue.engine.seam.cover import Budget
 from segue.engine.seam.tail import given_back
 
 EACH = 75
 LEAST_BEFORE = 60
 MEASURED = Budget(eps=0.02, nodes=200)
-SERVED = Budget(eps=Seam().eps, nodes=Seam().nodes)
 TOKENS = Seam().tokens
 TARGET = -0.02
-FIGURES = ("plain", "seam", "served", "uncut")
-FOLLOWED = 4
+FIGURES = ("plain", "seam", "uncut")
+NAMES = {"chinese": "Chinese", "english": "English", "code": "code", "json": "JSON"}
+
+
+class Placed(Protocol):
+    """A cut of whichever kind of figures."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def inside(self) -> bool: ...
+
+
+C = TypeVar("C", bound=Placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,8 @@ class Cut:
     inside: bool
     plain: float
     seam: float
-    served: float
     uncut: float
     unread: float
-    nodes: int
-    extra: int
-    bound: float
 
 
 class Passages:
@@ -107,19 +109,11 @@ class Passages:
             "seam": self._next(given[: len(given) - count], tail, at),
             "uncut": self._next(self._ids[:whole], self._data[self._ends[whole] : at], at),
         }
-        main = given[len(given) - count :]
-        trunk = given[: len(given) - count]
-        served = self._reader.mass((*self._header, *trunk), tail, SERVED)
-        off = [path for path in self._reader.paths if path != main[: len(path)]]
-        found["served"] = self._drawn(trunk, served, at)
         cut = Cut(
             kind=self._kind,
             at=at,
             inside=given != self._ids[: len(given)],
             unread=self._unread,
-            nodes=served.nodes,
-            extra=len(off),
-            bound=served.bound,
             **found,
         )
         self._reader.forget()
@@ -130,27 +124,6 @@ class Passages:
         both = self._mass(trunk, rest + self._data[at : at + NEXT])
         return both - (self._mass(trunk, rest) if rest else 0.0)
 
-    def _drawn(self, trunk: Key, cover: Cover, at: int) -> float:
-        """Nats of the next bytes, where the answer is drawn from `cover` and what follows from the model."""
-        following, lexicon = self._data[at : at + NEXT], self._reader.lexicon
-        agreeing: list[tuple[float, Key, int]] = []
-        for part in cover.parts:
-            rest = cover.tail[part.done :]
-            weights = dict(zip(part.tokens.tolist(), part.weights.tolist(), strict=True))
-            inside = [
-                (token, size - len(rest)) for token, size in lexicon.inside(rest + following) if size >= len(rest)
-            ]
-            through = [(token, len(following)) for token in lexicon.reaching(rest + following).tolist()]
-            for token, said in dict([*inside, *through]).items():
-                if token in weights:
-                    agreeing.append((weights[token], (*part.path, token), said))
-        total = -np.inf
-        for weight, path, said in sorted(agreeing, reverse=True)[:FOLLOWED]:
-            behind = following[said:]
-            mass = self._mass((*trunk, *path), behind) if behind else 0.0
-            total = float(np.logaddexp(total, weight + mass))
-        return float(total - cover.total)
-
     def _mass(self, trunk: Key, tail: bytes) -> float:
         behind = (*self._header, *trunk)
         cover = self._reader.mass(behind, tail, MEASURED)
@@ -158,6 +131,12 @@ class Passages:
         if cover.bound <= MEASURED.eps or self._ids[: len(trunk)] != trunk:
             return cover.total
         return max(cover.total, self._reader.along_path(behind, self._ids[len(trunk) :], tail))
+
+
+def places(kind: str, number: int, data: bytes, each: int) -> list[int]:
+    """Where a passage is cut: the same places each time."""
+    chance = random.Random(f"{kind} {number}")
+    return sorted({whole_characters(data, at) for at in chance.sample(range(LEAST_BEFORE, len(data) - NEXT), each)})
 
 
 def measure(settings: Settings) -> Result:
@@ -171,16 +150,13 @@ def measure(settings: Settings) -> Result:
         each = -(-settings.number(EACH, 8) // len(texts))
         for number, passage in enumerate(texts):
             over.open(kind, passage.text)
-            data = passage.text.encode()
-            chance = random.Random(f"{kind} {number}")
-            places = {whole_characters(data, at) for at in chance.sample(range(LEAST_BEFORE, len(data) - NEXT), each)}
-            cuts += [over.cut(at) for at in sorted(places)]
+            cuts += [over.cut(at) for at in places(kind, number, passage.text.encode(), each)]
     return told(cuts, model.name)
 
 
 def told(cuts: list[Cut], name: str) -> Result:
     """The report of all cuts."""
-    text = "\n".join([_chances(cuts), _unread(cuts), "", _searches(cuts)])
+    text = "\n".join([_chances(cuts), _unread(cuts)])
     points = {"cuts": [{name: _rounded(value) for name, value in asdict(cut).items()} for cut in cuts]}
     title = f"{len(cuts)} cuts, the next {NEXT} bytes, {name}"
     return Result("recovery", title, text, points)
@@ -190,31 +166,31 @@ def _rounded(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _groups(cuts: list[Cut]) -> list[tuple[str, list[Cut]]]:
-    names = {"chinese": "Chinese", "english": "English", "code": "code", "json": "JSON"}
-    groups = [(names[kind], [cut for cut in cuts if cut.kind == kind]) for kind in KINDS]
+def groups_of(cuts: Sequence[C]) -> list[tuple[str, list[C]]]:
+    """Cuts by kind of text, by where they are, and all."""
+    groups = [(NAMES[kind], [cut for cut in cuts if cut.kind == kind]) for kind in KINDS]
     inside, end = [cut for cut in cuts if cut.inside], [cut for cut in cuts if not cut.inside]
-    groups += [("all inside a token", inside), ("all at a token's end", end), ("all", cuts)]
+    groups += [("all inside a token", inside), ("all at a token's end", end), ("all", list(cuts))]
     return [(name, group) for name, group in groups if group]
 
 
 def _chances(cuts: list[Cut]) -> str:
     rows = []
-    for name, group in _groups(cuts):
+    for name, group in groups_of(cuts):
         means = {figure: mean(getattr(cut, figure) for cut in group) / NEXT for figure in FIGURES}
-        over = means["served"] - means["uncut"]
+        over = means["seam"] - means["uncut"]
         rows.append(
             [
                 name,
                 str(len(group)),
                 *(f"{means[figure]:.3f}" for figure in FIGURES),
-                f"{means['served'] - means['plain']:+.3f}",
+                f"{means['seam'] - means['plain']:+.3f}",
                 f"{over:+.3f}",
                 f">= {TARGET}",
                 report.met(over, least=TARGET),
             ]
         )
-    head = ["text", "cuts", *FIGURES, "served-plain", "served-uncut", "target", ""]
+    head = ["text", "cuts", *FIGURES, "seam-plain", "seam-uncut", "target", ""]
     return report.table("log P(the next 20 bytes | the bytes so far), mean, nats a byte", head, rows)
 
 
@@ -225,22 +201,3 @@ def _unread(cuts: list[Cut]) -> str:
         f"A search may have missed at most this share of its mass: median {median(unread):.4f}, "
         f"p95 {report.percentile(unread, 0.95):.4f}, greatest {max(unread):.4f}; above {MEASURED.eps:g} in {far} cuts."
     )
-
-
-def _searches(cuts: list[Cut]) -> str:
-    rows = []
-    for name, group in _groups(cuts):
-        extra, bounds = [cut.extra for cut in group], [cut.bound for cut in group]
-        worst = max(bounds)
-        rows.append(
-            [
-                name,
-                f"{median(cut.nodes for cut in group):g}",
-                f"{median(extra):g} / {report.percentile(extra, 0.95)} / {max(extra)}",
-                f"{median(bounds):.4f} / {report.percentile(bounds, 0.95):.4f} / {worst:.4f}",
-            ]
-        )
-    head = ["text", "nodes, median", "off the main path, median / p95 / most", "bound, median / p95 / most"]
-    limits = f"eps {SERVED.eps:g}, at most {SERVED.nodes} nodes, {TOKENS} tokens given back"
-    title = f"The seam's own search, as served: {limits}"
-    return report.table(title, head, rows)

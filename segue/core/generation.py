@@ -77,13 +77,13 @@ class Seam:
     """How the end of a prefix is searched for the tokens that may stand for it.
 
     `tokens`: how many of the prefix's last tokens may be given back; `eps`: the search ends when what is
-    unread weighs so little beside what is read; `nodes`: how many beginnings it may read; `seconds`: how
-    long it may take, where the answer need not be deterministic.
+    unread weighs so little beside what is read; `nodes`: how many beginnings it may read beside the prefix's
+    own; `seconds`: how long it may take, where the answer need not be deterministic.
     """
 
     tokens: int = 4
     eps: float = 0.01
-    nodes: int = 10
+    nodes: int = 12
     seconds: float = 2.0
 
 

@@ -76,7 +76,8 @@ class Seam:
     def begin(self, lexicon: Lexicon) -> None:
         """Everything on the main path is known."""
         legal = None if self.guide is None else self.guide.behind
-        self.search, self.began = Search(lexicon, self.tail, self.budget, legal), time.perf_counter()
+        self.search = Search(lexicon, self.tail, self.budget, legal, self.known.get)
+        self.began = time.perf_counter()
 
     def restart(self) -> None:
         """Its place in the cache is lost."""
@@ -95,9 +96,6 @@ class Seam:
         rows = 0
         while len(nodes) < PROBES_MAX and (found := self.search.wanted(1, surely=True)):
             node = found[0]
-            if (logits := self.known.get(node.path)) is not None:
-                self.search.told(node, logits)
-                continue
             rows += len(node.path) - self.common(node.path)
             if nodes and rows > DRAWN_ROWS_MAX:
                 self.search.put_back(node)

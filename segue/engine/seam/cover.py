@@ -30,11 +30,13 @@ Logits = npt.NDArray[np.float32]
 Path = tuple[int, ...]
 Legal = Callable[[Path], npt.NDArray[np.bool_]]
 """For each token, whether it may follow a path; the path itself and the tail are known to be legal."""
+Known = Callable[[Path], Logits | None]
+"""The logits behind a path, where they are at hand already: such a node is read at once and costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When a search ends.  `eps`: unread weight over read weight; `nodes`: how many may be read.
+    """When a search ends.  `eps`: unread weight over read weight; `nodes`: how many that are not known may be read.
     `until_best`: go on until nothing unread could be the heaviest, which greedy choice asks for."""
 
     eps: float = 0.01
@@ -85,7 +87,8 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """All that was found.  `bound` is the largest total variation to the exact distribution.  Elements are
+    """All that was found.  `bound` is the largest total variation to the exact distribution, `nodes` how many were
+    read, known ones included.  Elements are
     numbered through, part after part."""
 
     tail: bytes
@@ -116,16 +119,19 @@ class Cover:
 class Search:
     """One search over one tail, which is not empty."""
 
-    def __init__(self, lexicon: Lexicon, tail: bytes, budget: Budget, legal: Legal | None = None) -> None:
-        self._lexicon, self._tail, self._budget, self._legal = lexicon, tail, budget, legal
-        self._front: list[Node] = [Node((0.0, 0), (), 0)]
+    def __init__(
+        self, lexicon: Lexicon, tail: bytes, budget: Budget, legal: Legal | None = None, known: Known | None = None
+    ) -> None:
+        self._lexicon, self._tail, self._budget, self._legal, self._known = lexicon, tail, budget, legal, known
+        self._front: list[Node] = []
         self._asked: list[Node] = []
         self._numbered = 0
         self._parts: list[Part] = []
-        self._nodes = 0
+        self._nodes = self._paid = 0
         self._total = -np.inf
         self._best = -np.inf
         self.given_up = False
+        self._add(Node((0.0, 0), (), 0))
 
     @property
     def bound(self) -> float:
@@ -141,7 +147,7 @@ class Search:
         """Nothing more needs to be read, or may be."""
         if not self._front and not self._asked:
             return True
-        if self._nodes + len(self._asked) >= self._budget.nodes:
+        if self._paid + len(self._asked) >= self._budget.nodes:
             return not self._asked
         unread = self._unread()
         if self._budget.until_best and not (self._best > unread):
@@ -153,7 +159,7 @@ class Search:
         such as must be read whatever comes of those given out, for engines to which each one is dear."""
         nodes: list[Node] = []
         while self._front and len(nodes) < count and not self.over:
-            if self._nodes + len(self._asked) >= self._budget.nodes or (surely and not self._must):
+            if self._paid + len(self._asked) >= self._budget.nodes or (surely and not self._must):
                 break
             node = heapq.heappop(self._front)
             nodes.append(node)
@@ -198,14 +204,22 @@ class Search:
         """The logits of `candidates`, in their order, or with `normaliser` 0 their natural-log
         probabilities; a candidate that an engine knows nothing of is -inf."""
         self._asked.remove(node)
+        self._paid += 1
+        self._found(node, candidates, logits, normaliser)
+
+    def _add(self, node: Node) -> None:
+        """A node that may be read; one that is known, is."""
+        logits = None if self._known is None else self._known(node.path)
+        if logits is None:
+            heapq.heappush(self._front, node)
+        else:
+            candidates = self.candidates(node)
+            self._found(node, candidates, logits[candidates], log_sum(logits))
+
+    def _found(self, node: Node, candidates: Ids, logits: Logits, normaliser: float) -> None:
         self._nodes += 1
         inside = self._lexicon.inside(self._tail[node.done :])
         weights = logits.astype(np.float64) - normaliser + node.weight
-        for (token, size), weight in zip(inside, weights[: len(inside)], strict=True):
-            if weight > -np.inf:
-                self._numbered += 1
-                order = (-float(weight), self._numbered)
-                heapq.heappush(self._front, Node(order, (*node.path, token), node.done + size))
         known = np.nonzero(weights[len(inside) :] > -np.inf)[0] + len(inside)
         if self._legal is not None and len(known):
             known = known[self._legal(node.path)[candidates[known]]]
@@ -214,6 +228,10 @@ class Search:
             self._parts.append(Part(node.path, node.done, candidates[known], found, logits[known]))
             self._total = float(np.logaddexp(self._total, log_sum(found)))
             self._best = max(self._best, float(found.max()))
+        for (token, size), weight in zip(inside, weights[: len(inside)], strict=True):
+            if weight > -np.inf:
+                self._numbered += 1
+                self._add(Node((-float(weight), self._numbered), (*node.path, token), node.done + size))
 
     def cover(self) -> Cover:
         """What was found so far."""

@@ -347,3 +347,25 @@ def test_log_sum() -> None:
 
 def test_an_empty_cover_says_so() -> None:
     assert Cover(b"x", (), 1.0, 0).total == -np.inf
+
+
+@pytest.mark.parametrize("pieces", VOCABULARIES)
+def test_what_is_known_is_read_at_once_and_costs_nothing(pieces: tuple[bytes, ...]) -> None:
+    """As the engine has it: what lies behind the prefix's own tokens is known."""
+    rng, spared = random.Random(9), 0
+    for salt in range(20):
+        toy = Toy(pieces, salt)
+        tail = toy.text(rng, 5)
+        whole = toy.read(Search(toy.lexicon, tail, ALL))
+        main = max((part.path for part in whole.parts), key=len, default=())
+        known = {main[:size]: toy.logits(main[:size]) for size in range(len(main) + 1)}
+        free = Search(toy.lexicon, tail, Budget(0.0, 0), known=known.get)
+        assert free.over
+        assert free.cover().nodes == len(known)
+        cover = toy.read(Search(toy.lexicon, tail, ALL, known=known.get))
+        assert shares(cover) == pytest.approx(shares(whole))
+        assert cover.nodes == whole.nodes
+        paid = whole.nodes - len(known)
+        assert toy.read(Search(toy.lexicon, tail, Budget(0.0, paid), known=known.get)).nodes == whole.nodes
+        spared += toy.read(Search(toy.lexicon, tail, Budget(0.0, paid))).nodes < whole.nodes
+    assert spared > 10
