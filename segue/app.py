@@ -96,6 +96,8 @@ def engine_of(entry: Entry, settings: Settings) -> Engine:
             return _embedded(entry, settings)
         case "scripted":
             return _scripted(entry)
+        case "remote":
+            return _remote(entry, settings)
         case _ as unknown:
             assert_never(unknown)
 
@@ -418,6 +420,13 @@ def _embedded(entry: Entry, settings: Settings) -> Engine:
             restart_wait_s=engine.restart_wait_s,
         )
     )
+
+
+def _remote(entry: Entry, settings: Settings) -> Engine:
+    # Imported when wanted, as the embedded one is.
+    from segue.upstreams import fleet_of
+
+    return fleet_of(entry, settings)
 
 
 def _scripted(entry: Entry) -> Engine:

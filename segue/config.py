@@ -141,6 +141,30 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Models that run elsewhere: how long their servers are waited for, and what they may cost."""
+
+    connect_s: float = _setting(3.0, "Longest wait for an upstream to accept a connection.", low=0.1)
+    first_token_s: float = _setting(120.0, "Longest wait for an answer's first token.", low=0.1)
+    silence_s: float = _setting(60.0, "Longest silence between two tokens.", low=0.1)
+    look_every_s: float = _setting(2.0, "How often an upstream is asked whether it can answer.", low=0.1)
+    look_s: float = _setting(5.0, "Longest wait for that.", low=0.1)
+    resolve_every_s: float = _setting(10.0, "How often the addresses behind a host name are asked for.", low=1)
+    line_bytes_max: int = _setting(4 * 1024**2, "Longest line that is read of an upstream.", low=1024)
+    body_bytes_max: int = _setting(32 * 1024**2, "Longest answer that comes in one piece.", low=1024)
+    running_max: int = _setting(256, "Answers at a time at one upstream; further ones go to others.", low=1)
+    attempts_max: int = _setting(
+        4, "How many upstreams an answer may be given to, one after the other, as each fails.", low=1, high=100
+    )
+    wait_s: float = _setting(30.0, "How long an answer waits for an upstream that can take it.", low=0)
+    share_max: float = _setting(1.25, "How much more than its part of the load an upstream may have.", low=1, high=10)
+    failures_max: int = _setting(3, "Failures in a row after which an upstream is left alone for a while.", low=1)
+    left_alone_s: float = _setting(2.0, "For how long, twice as long each time.", low=0.1)
+    left_alone_max_s: float = _setting(60.0, "The longest of these times.", low=0.1)
+    slow_start_s: float = _setting(10.0, "How long it takes one that has just come to get its whole part.", low=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Seam:
     """Where a caller's prefix meets the answer."""
 
@@ -350,6 +374,7 @@ class Settings:
     auth: Auth = field(default_factory=Auth)
     models: Models = field(default_factory=Models)
     engine: Engine = field(default_factory=Engine)
+    upstreams: Upstreams = field(default_factory=Upstreams)
     seam: Seam = field(default_factory=Seam)
     documents: Documents = field(default_factory=Documents)
     files: Files = field(default_factory=Files)

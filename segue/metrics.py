@@ -84,15 +84,19 @@ class _Now(Collector):
         steps = CounterMetricFamily("segue_engine_steps", "Batches computed by the model.", labels=["model"])
         kv = GaugeMetricFamily("segue_engine_kv_tokens", "Tokens of context that memory is for.", labels=["model"])
         used = GaugeMetricFamily("segue_engine_kv_tokens_used", "Those that hold something.", labels=["model"])
+        failovers = CounterMetricFamily(
+            "segue_engine_failovers", "Answers that went on at another upstream when one failed.", labels=["model"]
+        )
         for model, health in self._engines.items():
             kv.add_metric([model], health.kv_tokens)
             used.add_metric([model], health.kv_tokens_used)
+            failovers.add_metric([model], health.failovers)
             ready.add_metric([model], float(health.ready))
             running.add_metric([model], health.running)
             waiting.add_metric([model], health.waiting)
             restarts.add_metric([model], health.restarts)
             steps.add_metric([model], health.steps)
-        yield from (ready, running, waiting, restarts, steps, kv, used)
+        yield from (ready, running, waiting, restarts, steps, failovers, kv, used)
 
 
 def _files(files: Tally) -> Iterator[Metric]:

@@ -49,6 +49,7 @@ FIELDS = (
     "path",
     "status",
     "restarts",  # of an engine's process, since start
+    "upstream",  # the address of a server that does not answer
 )
 
 

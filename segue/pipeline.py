@@ -254,6 +254,8 @@ class Pipeline:
                         cached = min(cached, prompt_tokens)
                         yield Started(prompt_tokens, cached, chunk.seam or job.seam, job.reading, thought is not None)
                         continue
+                    if chunk.cached_tokens is not None and asked is None:
+                        cached = min(max(cached, chunk.cached_tokens), prompt_tokens)
                     if thought is not None:
                         if chunk.thought:
                             yield thought.feed(chunk)

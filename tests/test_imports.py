@@ -14,7 +14,7 @@ ROOT = Path(segue.__file__).parent
 STAGES = frozenset(
     {"batches", "catalogue", "engine", "files", "output", "policy", "prompt", "store", "tenancy", "wire"}
 )
-COMPOSERS = frozenset({"__main__", "accounts", "app", "app_batches", "cli", "standing"})  # they build
+COMPOSERS = frozenset({"__main__", "accounts", "app", "app_batches", "cli", "standing", "upstreams"})  # they build
 OTHERS = {
     "core": frozenset[str](),
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},

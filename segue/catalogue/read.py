@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Literal, cast
 
 from segue.catalogue.table import CatalogueInvalid, Table
+from segue.catalogue.upstreams import Remote, remote
 from segue.core.errors import ModelUnknown
 from segue.core.generation import Ability, Decoding
 from segue.core.tenancy import UNLIMITED, Limits
 from segue.core.usage import FREE, Prices
 
-EngineKind = Literal["llama", "scripted"]
+EngineKind = Literal["llama", "scripted", "remote"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 NAMES_REMEMBERED = 1024
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "requests_per_second", "concurrent")
@@ -60,6 +61,8 @@ class Entry:
     aliases: tuple[str, ...] = ()
     limits: Limits = UNLIMITED
     prices: Prices = FREE
+    remote: Remote | None = None
+    """Where it runs, if not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,8 @@ def _catalogue(tree: Mapping[str, object], base: Path) -> Catalogue:
     top = Table("catalogue", tree, problems)
     stand_ins, documents = _names(top.table("stand_ins")), _names(top.table("documents"))
     models = top.table("models")
-    entries = {name: _entry(name, models.table(name), base) for name in models.names()}
+    listed = frozenset(models.names())
+    entries = {name: _entry(name, models.table(name), base, listed) for name in models.names()}
     currency = top.text("currency", "")
     top.finish()
     if problems:
@@ -208,8 +212,8 @@ def _names(table: Table) -> NameSet:
     return names
 
 
-def _entry(name: str, table: Table, base: Path) -> Entry:
-    engine = table.choice("engine", ("llama", "scripted"), "llama")
+def _entry(name: str, table: Table, base: Path, listed: frozenset[str]) -> Entry:
+    engine = table.choice("engine", ("llama", "scripted", "remote"), "llama")
     template = table.text("template", "file")
     file = table.text("file", "", required=engine == "llama")
     sha256 = table.text("sha256", "")
@@ -240,6 +244,7 @@ def _entry(name: str, table: Table, base: Path) -> Entry:
         aliases=table.texts("aliases"),
         limits=_limits(table.table("limits")),
         prices=_prices(table.table("prices")),
+        remote=remote(table, base, listed) if engine == "remote" else None,
     )
     table.finish()
     return entry

@@ -45,6 +45,22 @@ class Table:
             value = {}
         return Table(f"{self._place}.{name}", cast(Mapping[str, object], value), self._problems)
 
+    def tables(self, name: str) -> list[Table]:
+        """A list of tables; empty when absent."""
+        value = self._value(name, [])
+        if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+            self.wrong(name, "is not a list of tables")
+            value = []
+        return [Table(f"{self._place}.{name}.{at}", each, self._problems) for at, each in enumerate(value)]
+
+    def truth(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self._value(name, default)
+        if not isinstance(value, bool):
+            self.wrong(name, "is not true or false")
+            return default
+        return value
+
     def text(self, name: str, default: str, required: bool = False) -> str:
         """A string; `required` ones must not be empty."""
         value = self._value(name, default)

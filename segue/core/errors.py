@@ -223,7 +223,16 @@ class NotSupported(Refused):
     def __init__(
         self,
         feature: Literal[
-            "tools", "json_object", "json_schema", "regex", "grammar", "media", "thinking", "search", "suffix"
+            "tools",
+            "json_object",
+            "json_schema",
+            "regex",
+            "grammar",
+            "media",
+            "thinking",
+            "search",
+            "suffix",
+            "logprobs",
         ],
         model: str = "",
     ) -> None:

@@ -221,7 +221,9 @@ class Chunk:
     the answer has no bytes and is not among them.  `finish` is set once a choice, on its last.
 
     `joined` comes with a choice's first chunk after a seam search.  The first of its `ids` may then have
-    begun inside the prefix; `data` has what lies beyond.  `thought`: it belongs to the thought before the answer."""
+    begun inside the prefix; `data` has what lies beyond.  `cached_tokens` comes with a choice's last chunk from an
+    engine that learns only then how much of the prompt was remembered.  `thought`: it belongs to the thought before the
+    answer."""
 
     choice: int
     ids: tuple[int, ...]
@@ -230,3 +232,4 @@ class Chunk:
     finish: FinishReason | None = None
     joined: Joined | None = None
     thought: bool = False
+    cached_tokens: int | None = None

@@ -16,9 +16,9 @@ from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an engine is.  `waiting` and `running` count choices; `restarts` and `steps`, the batches that its model
-    computed, count since start; `kv_tokens_used` of `kv_tokens` of context memory hold something (0 of 0: nobody
-    knows)."""
+    """How an engine is.  `waiting` and `running` count choices; `restarts`, `steps`, the batches that its model
+    computed, and `failovers`, answers that went on at another replica, count since start; `kv_tokens_used` of
+    `kv_tokens` of context memory hold something (0 of 0: nobody knows)."""
 
     ready: bool
     running: int = 0
@@ -28,6 +28,7 @@ class Health:
     steps: int = 0
     kv_tokens: int = 0
     kv_tokens_used: int = 0
+    failovers: int = 0
 
 
 class Engine(Protocol):

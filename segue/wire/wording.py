@@ -352,7 +352,7 @@ def _not_supported(fault: NotSupported) -> Wording:
     match fault.feature:
         case "tools":
             return _parameter("The tool call is not supported.")
-        case "regex" | "grammar":  # choice: extensions of ours
+        case "regex" | "grammar" | "logprobs":  # choice: extensions of ours, and what some upstreams lack
             return _parameter(f"The model {fault.model[:QUOTED_CHARS_MAX]} does not support {fault.feature}.")
         case "json_object" | "json_schema":  # choice: the sentence for a wrong type, with what is left
             return _parameter(f"'response_format.type' Invalid value: '{fault.feature}'. Supported values are: 'text'.")

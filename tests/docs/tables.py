@@ -196,6 +196,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("a JSON schema, likewise", NotSupported("json_schema")),
         ("a regex, likewise", NotSupported("regex", "…")),
         ("a grammar, likewise", NotSupported("grammar", "…")),
+        ("log probabilities, of an upstream that does not tell them", NotSupported("logprobs", "…")),
         ("JSON mode, and no system or user message has the word", MessagesInvalid("no_json")),
         ("a schema, regex or grammar that cannot be kept to; the reason follows", errors.FormatInvalid("…")),
         (

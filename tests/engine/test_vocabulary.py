@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.engine.llama.vocabulary import Vocabulary, cut_at, steers
+from segue.engine.llama.vocabulary import Vocabulary
+from segue.engine.words import cut_at, steers
 from tests.prompt.metadata import USER_DEFINED
 from tests.prompt.vocabularies import PLAIN, THOUGHTS, altered, control_ids, load, sentencepiece
 

@@ -291,6 +291,7 @@ ROWS: list[Row] = [
     ),
     algo(errors.NotSupported("regex", "m"), "The model m does not support regex."),
     algo(errors.NotSupported("grammar", "m"), "The model m does not support grammar."),
+    algo(errors.NotSupported("logprobs", "m"), "The model m does not support logprobs."),
     algo(
         errors.MessagesInvalid("no_json"),
         "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",

@@ -45,15 +45,17 @@ class DecodeError(Exception):
 
 
 class Model:
-    """The weights and the vocabulary.  Raises OSError when the file cannot be loaded."""
+    """The weights and the vocabulary, or without `weights` the vocabulary alone.  Raises OSError when the file cannot
+    be loaded."""
 
-    def __init__(self, ffi: Any, lib: Any, path: Path) -> None:
+    def __init__(self, ffi: Any, lib: Any, path: Path, weights: bool = True) -> None:
         self.ffi, self.lib = ffi, lib
         self._log = _quiet(ffi)
         lib.llama_log_set(self._log, ffi.NULL)
         lib.llama_backend_init()
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
+        params.vocab_only = not weights
         self.handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if self.handle == ffi.NULL:
             raise OSError(f"{path} is not a model llama.cpp can load")

@@ -19,7 +19,7 @@ from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from segue.core.callforms import CLOSE, OPEN, parts
 from segue.core.generation import LEXER_FUEL
-from segue.engine.llama.vocabulary import Vocabulary
+from segue.engine.words import Words
 
 KEPT_MAX = 64
 REASON_CHARACTERS_MAX = 300
@@ -54,6 +54,10 @@ class Guide:
         if ids and not self._matcher.consume_tokens(list(ids)):
             raise _error(self._matcher)
 
+    def takes(self, token: int) -> bool:
+        """The answer goes on with this token, if it may."""
+        return bool(self._matcher.try_consume_tokens([token]) == 1)
+
     def allowed(self) -> Allowed:
         """For each token, whether it may come next.  Raises GuideError when the grammar grew too complex."""
         mask = allocate_token_bitmask(1, self._size)
@@ -75,6 +79,11 @@ class Guide:
         return ids
 
     @property
+    def may_end(self) -> bool:
+        """The answer may end here."""
+        return bool(self._matcher.is_accepting())
+
+    @property
     def ended(self) -> bool:
         """Nothing may follow but the end."""
         return bool(self._matcher.is_stopped())
@@ -84,7 +93,7 @@ class Guides:
     """Compiled grammars over one vocabulary, the least recently used forgotten first.  One thread may
     compile while another asks."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
         # At once: it takes most of a second, in which no other thread runs and no step could be made.
         self._tokenizer = _tokenizer(vocabulary)
@@ -122,7 +131,7 @@ class Guides:
 class _Wrapped:
     """A vocabulary as llguidance wants to see one."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Words) -> None:
         self.eos_token_id = vocabulary.eos
         self.bos_token_id = None
         # A model that has tokens for the marks of a call was taught to call with them; no other token that
@@ -146,6 +155,6 @@ class _Wrapped:
         return self._vocabulary.encode([(part, part in self._marks) for part in parts(text)])
 
 
-def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
+def _tokenizer(vocabulary: Words) -> LLTokenizer:
     wrapped = TokenizerWrapper(_Wrapped(vocabulary))
     return LLTokenizer(wrapped, n_vocab=vocabulary.size, eos_token=sorted(vocabulary.eog))

@@ -7,14 +7,12 @@ goes with the first.  Places in the cache are the lane's.
 
 from __future__ import annotations
 
-import numpy as np
-
 from segue.engine.llama.context import FloatRow
 from segue.engine.llama.frames import Joined, Logprob, Token, pack_ids
 from segue.engine.llama.sampling import logprobs
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
-from segue.engine.seam.cover import Cover, Element
+from segue.engine.seam.cover import Cover, Element, rivals
 
 
 class Voice:
@@ -41,7 +39,7 @@ class Voice:
         element = strand.sampler.join(cover) if cover.parts else None
         path = seam.main if element is None else (*element.path, element.token)
         common = seam.at + seam.common(path)
-        overhang = b"" if element is None else self._vocabulary.piece(element.token)[element.used :]
+        overhang = b"" if element is None else self._overhang(element)
         kept = path if not overhang else path[:-1]
         joined = Joined(len(seam.main), pack_ids(list(kept)), cover.bound, cover.nodes)
         strand.join([*strand.ids[: seam.at], *path], list(path), common, joined)
@@ -108,10 +106,8 @@ class Voice:
 
     def _share(self, strand: Strand, cover: Cover, element: Element) -> Logprob:
         """Shares in the cover, before penalties and temperature; rivals are told by what they add."""
-        top: dict[bytes, float] = {}
-        for rival in cover.heaviest(4 * strand.logprobs):
-            data = self._vocabulary.piece(rival.token)[rival.used :]
-            if data and (data in top or len(top) < strand.logprobs):
-                top[data] = float(np.logaddexp(top[data], rival.logprob)) if data in top else rival.logprob
-        best = sorted(top.items(), key=lambda rival: -rival[1])
-        return Logprob(self._vocabulary.piece(element.token)[element.used :], element.logprob, best)
+        best = rivals(cover, self._overhang, strand.logprobs)
+        return Logprob(self._overhang(element), element.logprob, best)
+
+    def _overhang(self, element: Element) -> bytes:
+        return self._vocabulary.piece(element.token)[element.used :]

@@ -130,6 +130,7 @@ class Search:
         self._nodes = self._paid = 0
         self._total = -np.inf
         self._best = -np.inf
+        self._unknown = -np.inf
         self.given_up = False
         self._add(Node((0.0, 0), (), 0))
 
@@ -140,6 +141,7 @@ class Search:
         unread = self._unread()
         if self._total == -np.inf:
             return 1.0
+        unread = float(np.logaddexp(unread, self._unknown))
         return float(np.exp(unread - np.logaddexp(unread, self._total)))
 
     @property
@@ -200,12 +202,15 @@ class Search:
         candidates = self.candidates(node)
         self.scored(node, candidates, logits[candidates], log_sum(logits))
 
-    def scored(self, node: Node, candidates: Ids, logits: Logits, normaliser: float = 0.0) -> None:
+    def scored(
+        self, node: Node, candidates: Ids, logits: Logits, normaliser: float = 0.0, unknown: float = -math.inf
+    ) -> None:
         """The logits of `candidates`, in their order, or with `normaliser` 0 their natural-log
-        probabilities; a candidate that an engine knows nothing of is -inf."""
+        probabilities; a candidate that an engine knows nothing of is -inf, and all of these together have a
+        natural-log probability of at most `unknown`, which stays in the bound."""
         self._asked.remove(node)
         self._paid += 1
-        self._found(node, candidates, logits, normaliser)
+        self._found(node, candidates, logits, normaliser, unknown)
 
     def _add(self, node: Node) -> None:
         """A node that may be read; one that is known, is."""
@@ -216,8 +221,11 @@ class Search:
             candidates = self.candidates(node)
             self._found(node, candidates, logits[candidates], log_sum(logits))
 
-    def _found(self, node: Node, candidates: Ids, logits: Logits, normaliser: float) -> None:
+    def _found(
+        self, node: Node, candidates: Ids, logits: Logits, normaliser: float, unknown: float = -math.inf
+    ) -> None:
         self._nodes += 1
+        self._unknown = float(np.logaddexp(self._unknown, node.weight + unknown))
         inside = self._lexicon.inside(self._tail[node.done :])
         weights = logits.astype(np.float64) - normaliser + node.weight
         known = np.nonzero(weights[len(inside) :] > -np.inf)[0] + len(inside)
@@ -254,3 +262,14 @@ def log_sum(values: Floats | Logits) -> float:
     if top == -np.inf:
         return -np.inf
     return top + float(np.log(np.exp(values.astype(np.float64) - top).sum()))
+
+
+def rivals(cover: Cover, data: Callable[[Element], bytes], count: int) -> list[tuple[bytes, float]]:
+    """The likeliest `count` things that a cover's elements add to its tail, with the natural logarithms of their
+    shares, best first.  `data` is what one adds."""
+    top: dict[bytes, float] = {}
+    for rival in cover.heaviest(4 * count):
+        added = data(rival)
+        if added and (added in top or len(top) < count):
+            top[added] = float(np.logaddexp(top[added], rival.logprob)) if added in top else rival.logprob
+    return sorted(top.items(), key=lambda each: -each[1])

@@ -37,6 +37,14 @@ class Lexicon:
                 at += 1
         return found
 
+    def exactly(self, data: bytes) -> list[int]:
+        """Tokens whose bytes are `data`, in the order of their numbers."""
+        at, found = bisect_left(self._sorted, data), []
+        while at < len(self._sorted) and self._sorted[at] == data:
+            found.append(int(self._ids[at]))
+            at += 1
+        return found
+
     def reaching(self, rest: bytes) -> Ids:
         """Tokens whose bytes begin with `rest`, which is not empty."""
         begin = bisect_left(self._sorted, rest)

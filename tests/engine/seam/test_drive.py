@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segue.engine.seam.cover import Budget, Cover, Search
-from segue.engine.seam.drive import ABREAST, covered
+from segue.engine.seam.drive import ABREAST, Told, covered
 from tests.engine.seam.toy import VOCABULARIES, Toy, shares
 
 TRUNK = (1, 0, 2)
@@ -25,7 +25,7 @@ class Scorer:
         self.asked: list[tuple[int, ...]] = []
         self.now = self.most = 0
 
-    async def score(self, ids: Sequence[int], candidates: Sequence[int]) -> Sequence[float]:
+    async def score(self, ids: Sequence[int], candidates: Sequence[int]) -> Told:
         assert tuple(ids[: len(TRUNK)]) == TRUNK
         path = tuple(ids[len(TRUNK) :])
         self.asked.append(path)
@@ -34,7 +34,7 @@ class Scorer:
         await asyncio.sleep(self.seconds)
         self.now -= 1
         chances = np.log(self.toy.chances(path))
-        return [-np.inf if token in self.silent else float(chances[token]) for token in candidates]
+        return Told([-np.inf if token in self.silent else float(chances[token]) for token in candidates])
 
 
 def told(toy: Toy, tail: bytes, budget: Budget) -> Cover:
@@ -82,3 +82,21 @@ async def test_what_cannot_be_scored_is_left_out() -> None:
     nothing = Scorer(toy, silent=frozenset(range(20)))
     cover = await covered(nothing, toy.lexicon, TRUNK, b"ab", Budget(0.0, 100), 60.0)
     assert (cover.parts, cover.bound, cover.nodes) == ((), 1.0, 1)
+
+
+async def test_what_may_be_unknown_stays_in_the_bound() -> None:
+    toy = Toy(VOCABULARIES[0], 2)
+    silent = frozenset({2, 7})
+
+    class Partly(Scorer):
+        async def score(self, ids: Sequence[int], candidates: Sequence[int]) -> Told:
+            told = await super().score(ids, candidates)
+            chances = self.toy.chances(tuple(ids[len(TRUNK) :]))
+            missing = sum(float(chances[token]) for token in candidates if token in self.silent)
+            return Told(told.values, float(np.log(missing)) if missing else -np.inf)
+
+    cover = await covered(Partly(toy, silent=silent), toy.lexicon, TRUNK, b"ab", Budget(0.0, 100), 60.0)
+    whole = shares(await covered(Scorer(toy), toy.lexicon, TRUNK, b"ab", Budget(0.0, 100), 60.0))
+    found = shares(cover)
+    away = sum(abs(whole.get(key, 0.0) - found.get(key, 0.0)) for key in {*whole, *found}) / 2
+    assert 0.0 < away <= cover.bound + 1e-6

@@ -1,0 +1,119 @@
+"""A real upstream: llama.cpp's own server, which the xllamacpp package carries, in a process of its own.
+
+It can be stopped and started again at the same port, as a process that is killed and comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from segue.engine.remote.engine import RemoteEngine, Shared
+from segue.engine.remote.kinds import read, remote
+from segue.engine.remote.spec import Bounds, RemoteSpec, Site
+
+ROOT = Path(__file__).parents[3]
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+BOUNDS = Bounds(looks_every_s=0.2)
+
+
+class LlamaProcess:
+    """`context` is in tokens a slot; `port` 0 takes any, and keeps it."""
+
+    def __init__(self, path: Path, slots: int = 4, context: int = 1024, port: int = 0) -> None:
+        self._path, self._slots, self._context, self.port = path, slots, context, port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when it listens and its model is loaded."""
+        told = [str(self._path), str(self._slots), str(self._context), str(self.port)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.remote.live", *told],
+            cwd=ROOT,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(b"port "):
+                self.port = int(line.split()[1])
+                return
+        raise OSError("the upstream did not start")
+
+    def kill(self) -> None:
+        """At once, as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process = None
+
+
+@asynccontextmanager
+async def running(*upstreams: LlamaProcess) -> AsyncIterator[None]:
+    """Started together, and killed at the end."""
+    try:
+        await asyncio.gather(*(asyncio.to_thread(each.start) for each in upstreams))
+        yield
+    finally:
+        for each in upstreams:
+            each.kill()
+
+
+def spec_of(path: Path, change: Callable[[RemoteSpec], RemoteSpec] = lambda spec: spec) -> RemoteSpec:
+    """A model whose file is both the upstream's and ours."""
+    return change(RemoteSpec("small", "llama-server", path, context_tokens=2048, bounds=BOUNDS))
+
+
+@lru_cache
+def shared_of(path: Path) -> Shared:
+    """What the file says, read once."""
+    return read(spec_of(path))
+
+
+def engine_of(path: Path, url: str, **bounds: float) -> RemoteEngine:
+    """An engine over one upstream, not yet started."""
+    spec = spec_of(path, lambda spec: replace(spec, bounds=replace(BOUNDS, **bounds)))  # type: ignore[arg-type]
+
+    def ready() -> asyncio.Future[Shared]:
+        future: asyncio.Future[Shared] = asyncio.get_running_loop().create_future()
+        future.set_result(shared_of(path))
+        return future
+
+    return remote(spec, Site(url), ready)
+
+
+def _serve(path: str, slots: int, context: int, port: int) -> None:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = path
+    params.n_parallel, params.n_ctx = slots, slots * context
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.verbosity = 0
+    if port:
+        params.port = port
+    server = xllamacpp.Server(params)
+    print("port", server.listening_address.rpartition(":")[2], flush=True)
+    sys.stdin.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], *map(int, sys.argv[2:5]))

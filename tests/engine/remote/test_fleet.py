@@ -1,0 +1,135 @@
+"""A model of the catalogue, from its files and addresses to an answer through the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from segue.catalogue.read import names_served, read_catalogue
+from segue.config import Models, Settings, Upstreams
+from segue.core.errors import EngineFailed
+from segue.core.events import Failed, Finished, Text
+from segue.core.generation import Seam
+from segue.core.request import Format, Sampling
+from segue.engine.remote.chat import TEMPLATE
+from segue.engine.remote.fleet import Fleet
+from segue.pipeline import Pipeline
+from segue.upstreams import fleet_of
+from tests.engine.conformance import ask, ids_of, run
+from tests.engine.remote.fake import MARKS, MERGED, TEXT_TOKENS, Fake
+from tests.engine.remote.test_tokenizer import LETTER, byte_level, token
+from tests.requests import request, user
+
+
+def files(folder: Path) -> None:
+    """The toy model's, as a model's folder has them."""
+    vocab = {LETTER[byte]: byte for byte in range(256)}
+    vocab |= {"".join(LETTER[byte] for byte in piece): 256 + at for at, piece in enumerate(MERGED)}
+    added = [token(TEXT_TOKENS + at, mark, True) for at, mark in enumerate(MARKS)]
+    tree: dict[str, Any] = {**byte_level(), "added_tokens": added}
+    tree["model"] = {"type": "BPE", "vocab": vocab, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps(tree), encoding="utf-8")
+    told = {"eos_token": MARKS[1], "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+def settings_of(folder: Path, upstreams: str) -> Settings:
+    files(folder)
+    text = f"""
+        [models.big]
+        engine = "remote"
+        tokenizer = "."
+        context_tokens = 800
+        output_tokens_max = 100
+        output_tokens_default = 40
+        {upstreams}
+    """
+    (folder / "own.toml").write_text(text, encoding="utf-8")
+    about = Upstreams(look_every_s=0.05, resolve_every_s=1.0, wait_s=5.0)
+    return Settings(models=Models(catalogue=folder / "own.toml", default="big"), upstreams=about)
+
+
+def fleet(settings: Settings) -> Fleet:
+    (entry,) = names_served(read_catalogue(settings.models.catalogue), "big").entries
+    return fleet_of(entry, settings)
+
+
+@pytest.fixture
+async def fakes() -> AsyncIterator[list[tuple[Fake, TestServer]]]:
+    made = []
+    for _ in range(2):
+        fake = Fake()
+        server = TestServer(fake.app())
+        await server.start_server()
+        made.append((fake, server))
+    yield made
+    for _, server in made:
+        await server.close()
+
+
+def listed(fakes: list[tuple[Fake, TestServer]]) -> str:
+    return "\n".join(f'[[models.big.upstreams]]\nurl = "{server.make_url("")}"' for _, server in fakes)
+
+
+async def test_an_answer_through_the_pipeline(tmp_path: Path, fakes: list[tuple[Fake, TestServer]]) -> None:
+    engine = fleet(settings_of(tmp_path, listed(fakes)))
+    await engine.start()
+    assert engine.card.context_tokens == 800
+    pipeline = Pipeline(lambda name: engine, seam=Seam())
+    asked = request(user("Say JSON"), prefix='{"th', format=Format("regex", source=r'\{"the":[1-9][0-9]{0,2}\}'))
+    for fault in ("", "drops", "an error", "silent"):
+        for fake, _ in fakes:
+            fake.trouble, fake.troubles = fault if fault != "silent" else "", 1
+        job = await pipeline.prepare(replace(asked, sampling=Sampling(temperature=0.0)))
+        events = [event async for event in pipeline.answer(job)]
+        assert not any(isinstance(event, Failed) for event in events), events
+        assert isinstance(events[-1], Finished)
+        said = '{"th' + "".join(event.text for event in events if isinstance(event, Text))
+        assert set(json.loads(said)) == {"the"}
+    await engine.close()
+
+
+async def test_addresses_behind_a_name(
+    tmp_path: Path, fakes: list[tuple[Fake, TestServer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake, server), _ = fakes
+    told = f'[[models.big.upstreams]]\nurl = "http://vllm.test:{server.port}"\naddresses = true'
+    known: list[str] = ["127.0.0.1", "127.0.0.9"]
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
+        if host != "vllm.test":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+        if not known:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in known]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    engine = fleet(settings_of(tmp_path, told))
+    await engine.start()
+    assert ids_of((await run(engine, await ask(engine)))[1])
+    assert {headers["Host"] for headers in fake.headers} == {f"vllm.test:{server.port}"}
+    assert (await engine.health()).detail == "1 of 2 replicas"
+    known.remove("127.0.0.9")
+    await engine._resolve()
+    await asyncio.sleep(0.1)
+    assert (await engine.health()).detail == "1 of 1 replicas"
+    known.clear()
+    await engine._resolve()
+    assert (await engine.health()).ready, "a name service that does not answer changes nothing"
+    await engine.close()
+
+
+async def test_files_that_are_not_there(tmp_path: Path, fakes: list[tuple[Fake, TestServer]]) -> None:
+    engine = fleet(settings_of(tmp_path, listed(fakes)))
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(EngineFailed, match=r"neither a tokenizer\.json"):
+        await engine.start()
+    await engine.close()
