@@ -132,9 +132,14 @@ def _asking(app: ASGIApp, key: str) -> Callable[[int], Awaitable[None]]:
     headers = [(name.lower(), value) for name, _, value in lines]
 
     async def one() -> None:
-        status = 0
+        status = asked = 0
+        stays = asyncio.get_running_loop().create_future()
 
         async def receive() -> Message:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                await stays  # the client does not leave
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Message) -> None:

@@ -78,7 +78,7 @@ class Auth:
         "", "A key to accept besides, of the role `admin`, for where nobody can run `segue key new`.", secret=True
     )
     refresh_s: float = _setting(
-        0.5, "How often the store is asked for keys that other processes have issued or revoked.", low=0.05, high=2.0
+        0.5, "How often the store is asked for keys that other processes have issued or revoked.", low=0.05, high=1.5
     )
     keys_file: Path = _setting(  # noqa: RUF009 - a path cannot change
         platformdirs.user_data_path("segue") / "keys.json",

@@ -142,7 +142,22 @@ def test_what_an_orchestrator_sets_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_every_number_has_its_unit_in_its_name() -> None:
-    units = ("_s", "_ms", "_bytes_max", "_max", "_tokens", "port", "threads", "slots", "queue")
+    units = (
+        "_per_minute",
+        "_per_second",
+        "_per_month",
+        "_days",
+        "concurrent",
+        "_s",
+        "_ms",
+        "_bytes_max",
+        "_max",
+        "_tokens",
+        "port",
+        "threads",
+        "slots",
+        "queue",
+    )
     for row in rows():
         assert row.kind not in (int, float) or row.name.endswith(units), row.key
         assert row.text.endswith(".") or row.text.endswith("slower."), row.key

@@ -17,9 +17,11 @@ from segue.cli.terminal import MISUSED, ConfigOption, Stop, out
 from segue.config import Settings
 from segue.config_read import load
 from segue.core.usage import By, Line
-from segue.store.ledger import Ledger, Range
+from segue.store.ledger import Ledger, Range, day_of
 
 MICROS = 1_000_000
+HOURS_DAYS = 7
+"""How far back hours are shown where nothing is said: they are asked of the records, which are many."""
 HEAD = ("requests", "failed", "input", "cached", "output", "reasoning", "cost")
 
 
@@ -36,6 +38,8 @@ def usage(
     if by not in get_args(By):
         raise Stop(f"--by is one of {', '.join(get_args(By))}", MISUSED)
     settings = load(file=config)
+    if by == "hour" and not since:
+        since = day_of(time.time() - HOURS_DAYS * 86400)
     range = Range(_day(since, "--since"), _day(until, "--until"), workspace, key)
     lines = asyncio.run(_summary(settings, cast(By, by), range))
     currency = names_of(settings).catalogue.currency

@@ -18,7 +18,7 @@ from segue.core.counting import SLOTS, Ask, CountersLost, Grant, Window
 
 PLACE_WAIT_S = 1.0
 """How long whoever finds no place is told to wait: when one will be free, nobody knows."""
-_SHARE_SLOTS = 2
+_SHARE_SLOTS = 4
 _SHARE_MAX = 4096
 _REFUSED_S = 0.05  # how long a refusal holds, so that a crowd that is refused does not ask each for itself
 _ALONE_S = 2.0

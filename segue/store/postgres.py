@@ -263,16 +263,23 @@ def _looked(parameters: dict[str, Any], steps: Sequence[str]) -> str:
 
 def _taken(parameters: dict[str, Any], within: str) -> Connection[Any]:
     """A connection that holds the lock until it is closed.  Raises StoreLost."""
-    connection = None
-    try:
-        connection = psycopg.connect(**parameters, autocommit=True)
-        connection.execute(_ALONE)
-        connection.execute(_locks(f"alone {within}" if within else "", "alone", "pg_advisory_lock").encode())
-    except psycopg.Error as error:
-        if connection is not None:
-            connection.close()
-        raise _lost(_said(error)) from None
-    return connection
+    locks = _locks(f"alone {within}" if within else "", "alone", "pg_advisory_lock")
+    until = time.monotonic() + _LOST_MAX_S
+    while True:
+        connection = None
+        try:
+            connection = psycopg.connect(**parameters, autocommit=True)
+            connection.execute(_ALONE)
+            connection.execute(locks.encode())
+        except psycopg.Error as error:
+            lost = connection is None or connection.closed
+            if connection is not None:
+                connection.close()
+            if not lost or time.monotonic() > until:
+                raise _lost(_said(error)) from None
+            time.sleep(_AGAIN_MAX_S)
+        else:
+            return connection
 
 
 def _let_go(taking: asyncio.Future[Connection[Any]]) -> None:

@@ -96,7 +96,7 @@ async def test_it_does_not_matter_how_it_is_cut(sizes: list[int], budget: int) -
 
 
 async def test_what_a_seam_made_of_the_beginning_is_in_the_second_run() -> None:
-    first: list[Opened | Chunk | Exception] = [Opened(0), said("ab", joined=Joined(2, (9,))), said("cd")]
+    first: list[Item] = [Opened(0), said("ab", joined=Joined(2, (9,))), said("cd")]
     runs = Runs(first, [Opened(0), said("x", "stop")])
     await told(runs, plan(3))
     assert list(runs.prompts[1].ids) == [1, 2, 9, *b"abc", *b"\n."]

@@ -83,6 +83,9 @@ async def test_a_server_that_stays_away(
             await database.change(put)
         with pytest.raises(StoreLost):
             await database.read(total)
+        with pytest.raises(StoreLost):
+            async with database.alone():
+                raise AssertionError
         assert time.monotonic() - began < 10
     await asyncio.to_thread(postgres.start)
     assert await database.change(put) == 1

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -52,6 +51,12 @@ def serve(postgres: Server, buckets: BucketServer, tmp_path: Path) -> Serve:
     return served
 
 
+async def uploaded(client: httpx.AsyncClient, text: str) -> str:
+    files, data = {"file": ("a.txt", text.encode())}, {"purpose": "file-extract"}
+    id: str = (await client.post(FILES, files=files, data=data)).raise_for_status().json()["id"]
+    return id
+
+
 async def processed(client: httpx.AsyncClient, id: str) -> None:
     async with asyncio.timeout(_PATIENCE_S):
         while (seen := (await client.get(f"{FILES}/{id}")).json())["status"] == "processing":  # noqa: ASYNC110
@@ -60,9 +65,8 @@ async def processed(client: httpx.AsyncClient, id: str) -> None:
 
 
 async def test_a_file_is_uploaded_to_one_and_asked_of_the_other(serve: Serve, postgres: Server) -> None:
-    upload: dict[str, Any] = {"files": {"file": ("a.txt", TEXT.encode())}, "data": {"purpose": "file-extract"}}
     async with serve("a") as a, serve("b") as b:
-        id = (await a.post(FILES, **upload)).raise_for_status().json()["id"]
+        id = await uploaded(a, TEXT)
         await processed(b, id)
         assert (await b.get(f"{FILES}/{id}/content")).text == TEXT
         messages = [
@@ -76,9 +80,11 @@ async def test_a_file_is_uploaded_to_one_and_asked_of_the_other(serve: Serve, po
         assert tokens[0] == tokens[1] > 500, "both read the file"
         await asyncio.to_thread(postgres.stop)
         waiting = asyncio.create_task(b.get(f"{FILES}/{id}"))
+        uploading = asyncio.create_task(uploaded(a, "Another text."))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(postgres.start)
         assert (await waiting).status_code == 200, "it waits while the database is started again"
+        assert (await a.delete(f"{FILES}/{await uploading}")).status_code == 200
         assert (await b.delete(f"{FILES}/{id}")).status_code == 200
         assert (await a.get(f"{FILES}/{id}")).status_code == 400
     async with serve("a") as a:
