@@ -8,10 +8,10 @@ and closed before it, when no request runs any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
-from segue.catalogue.read import Names
+from segue.catalogue.read import Entry, Names
 from segue.config import Settings
 from segue.core.counting import Counters
 from segue.core.errors import Fault
@@ -43,7 +43,7 @@ class Accounts:
         """Raises WordsInvalid, StoreUnusable."""
         self.ledger = Ledger(database)
         self.quotas = Quotas(standard(settings))
-        self.limiter = Limiter(standard(settings), limits_of(names), _counters(settings, database, shared))
+        self.limiter = Limiter(standard(settings), limits_of(names.entries), _counters(settings, database, shared))
         self.clerk: Clerk | None = None
         if settings.usage.enabled:
             folder = settings.files.dir / _FOLDER
@@ -58,6 +58,14 @@ class Accounts:
         """The pipeline, with limits before it and a record behind it."""
         enter = None if self.clerk is None else self.clerk.enter
         return Meter(pipeline, self._resolve, self.limiter, self.quotas, enter, self._price, _code)
+
+    def renew(self, settings: Settings, names: Names) -> Sequence[str]:
+        """Other limits and prices, from now on.  Nothing of them waits for the next start."""
+        entries = [names.catalogue.entry(name) for name in names.served]
+        self.quotas.standard = standard(settings)
+        self.limiter.change(standard(settings), limits_of(entries))
+        self._prices = {entry.name: entry.prices for entry in entries}
+        return ()
 
     async def open(self) -> None:
         """Begin.  Does nothing when it is open.  The database must be."""
@@ -100,9 +108,9 @@ def standard(settings: Settings) -> Limits:
     return UNLIMITED if found == UNLIMITED else found
 
 
-def limits_of(names: Names) -> Mapping[str, Limits]:
+def limits_of(entries: Sequence[Entry]) -> Mapping[str, Limits]:
     """What each workspace may ask of each model."""
-    return {entry.name: entry.limits for entry in names.entries if entry.limits != UNLIMITED}
+    return {entry.name: entry.limits for entry in entries if entry.limits != UNLIMITED}
 
 
 def _code(fault: Fault) -> str:

@@ -170,7 +170,10 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app.state.standing = standing
     app.state.office = office
     app.state.names = names
-    app.state.reloads = [lambda settings: names.renew(read_catalogue(settings.models.catalogue))]
+    app.state.reloads = [
+        lambda settings: names.renew(read_catalogue(settings.models.catalogue)),
+        lambda settings: accounts.renew(settings, names),
+    ]
     bare = not settings.server.cors_origins and not settings.log.access and traces is None
     app.direct = {
         route.path: route.app

@@ -17,6 +17,10 @@ from segue.catalogue.pull import pull
 from segue.catalogue.read import read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.config_read import load
+from tests.databases import database as database
+from tests.databases import make_database as make_database
+from tests.databases import postgres as postgres
+from tests.databases import postgres_server as postgres_server
 
 settings.register_profile("shared", deadline=None)  # a busy machine is no mistake in the code
 settings.load_profile("shared")

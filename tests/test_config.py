@@ -36,7 +36,7 @@ def other(row: Row) -> object:
         case bool(default):
             return not default
         case int() | float() as number:
-            return number + 1
+            return number + 1 if row.high is None or number < row.high else number / 2
         case tuple():
             return ("x",)
         case str() if row.choices:
@@ -153,6 +153,8 @@ def test_every_number_has_its_unit_in_its_name() -> None:
         "_bytes_max",
         "_max",
         "_tokens",
+        "_tokens_default",
+        "share",
         "port",
         "threads",
         "slots",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from segue.app import database_of, database_path
-from segue.cli.doctor import Finding, _clock, _key, _store
+from segue.cli.doctor import Finding, _clock, _key, _rows
 from segue.config import Auth, Settings
 from segue.standing import take_over_keys
 from tests.test_tenancy import settings
@@ -38,13 +38,13 @@ def state(finding: Finding) -> str:
 
 def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
     known = settings(tmp_path)
-    assert [state(each(known)) for each in (_store, _key, _clock)] == ["ok", "warn", "ok"]  # the test's key is short
+    assert [state(each(known)) for each in (_rows, _key, _clock)] == ["ok", "warn", "ok"]  # the test's key is short
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_store_that_is_well(tmp_path: Path) -> None:
     known = made(tmp_path)
-    assert _store(known).state == "ok"
+    assert _rows(known).state == "ok"
     known = replace(known, auth=Auth(keys_file=tmp_path / "keys.json"))
     assert "none yet" in _key(known).text
 
@@ -65,7 +65,7 @@ def test_a_store_that_is_not(damage: str, told: str, said: str, tmp_path: Path) 
         connection.close()
     else:
         path.write_bytes(b"no database at all " * 1000)
-    found = _store(known)
+    found = _rows(known)
     assert found.state == told
     assert said in found.text
 
@@ -73,14 +73,14 @@ def test_a_store_that_is_not(damage: str, told: str, said: str, tmp_path: Path) 
 def test_a_store_that_others_can_read(tmp_path: Path) -> None:
     known = made(tmp_path)
     database_path(known).chmod(0o644)
-    assert _store(known).state == "warn"
-    assert "chmod 600" in _store(known).text
+    assert _rows(known).state == "warn"
+    assert "chmod 600" in _rows(known).text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="to the superuser everything is open")
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert _store(settings(tmp_path)).state == "fail"
+    assert _rows(settings(tmp_path)).state == "fail"
     tmp_path.chmod(0o700)
 
 

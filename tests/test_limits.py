@@ -294,6 +294,22 @@ async def test_a_model_has_limits_of_its_own(tmp_path: Path) -> None:
         assert (await client.post(NATIVE, json=ask(NATIVE))).status_code == 429
 
 
+async def test_limits_and_prices_are_read_again(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text("")
+    before = settings(tmp_path, models=Models(default=MODEL, catalogue=catalogue))
+    async with running(before) as (client, app):
+        for _ in range(3):
+            assert (await client.post(CHAT, json=ask(CHAT))).status_code == 200
+        catalogue.write_text(f"[models.{MODEL}.prices]\ninput = 1000000.0\n")
+        after = replace(before, limits=Limits(requests_per_minute=1))
+        assert [told for take in app.state.reloads for told in take(after)] == []
+        assert (await client.post(CHAT, json=ask(CHAT))).status_code == 200
+        assert (await client.post(CHAT, json=ask(CHAT))).status_code == 429
+        await app.state.accounts.clerk.settle()
+        assert [record.cost_micros > 0 for record in await app.state.accounts.ledger.records()].count(True) == 1
+
+
 async def test_a_quota_counts_what_was_used_before_the_start(tmp_path: Path) -> None:
     limits = Limits(tokens_per_month=20)
     async with running(settings(tmp_path, limits=limits)) as (client, _):

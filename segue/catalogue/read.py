@@ -152,7 +152,7 @@ class Names:
         later = [
             f"{entry.name}: what its engine is told changes at the next start"
             for entry, before in zip(fresh, self.entries, strict=True)
-            if replace(entry, aliases=()) != replace(before, aliases=())
+            if _told(entry) != _told(before)
         ]
         self.catalogue = catalogue
         self._resolved.clear()
@@ -163,6 +163,11 @@ class Names:
         """What a client may be shown: served models, then every exact name; families have no list."""
         aliases = [alias for model in self.served for alias in self.catalogue.entries[model].aliases]
         return tuple(dict.fromkeys([*self.served, *aliases, *self.catalogue.stand_ins.names]))
+
+
+def _told(entry: Entry) -> Entry:
+    """What of an entry an engine is told; the rest holds as soon as it is read."""
+    return replace(entry, aliases=(), limits=UNLIMITED, prices=FREE)
 
 
 def read_catalogue(own: Path | None = None) -> Catalogue:

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
 from segue.core.errors import Fault, Refused
-from segue.core.events import CallArguments, Ended, Event, Failed, Finished, Started, Text
+from segue.core.events import CallArguments, Ended, Event, Failed, Finished, Started, Text, Thought
 from segue.core.generation import Prompt
 from segue.core.request import Caller, Request
 from segue.core.usage import FREE, LEFT, Prices, Record
@@ -74,6 +74,7 @@ class Tab:
         "outcome",
         "output",
         "reason",
+        "reasoning",
         "served",
         "ticket",
         "unpaid",
@@ -84,7 +85,7 @@ class Tab:
         self.at, self.begun, self.by_door = at, begun, by_door
         self.model = self.served = self.outcome = self.reason = ""
         self.unpaid = False  # what we broke costs nothing
-        self.input = self.cached = self.output = 0
+        self.input = self.cached = self.output = self.reasoning = 0
         self.first = 0.0
         self.ticket: Ticket | None = None
 
@@ -159,9 +160,11 @@ class Meter(Generic[J]):
             async with aclosing(self._stages.answer(job)) as events:
                 async for event in events:
                     kind = type(event)
-                    if kind is Text or kind is CallArguments:
-                        assert isinstance(event, Text | CallArguments)
+                    if kind is Text or kind is CallArguments or kind is Thought:
+                        assert isinstance(event, Text | CallArguments | Thought)
                         tab.output += event.tokens
+                        if kind is Thought:
+                            tab.reasoning += event.tokens
                         if not tab.first:
                             tab.first = self._timer()
                     elif kind is Started:
@@ -209,7 +212,7 @@ class Meter(Generic[J]):
             tab.input,
             tab.cached,
             tab.output,
-            0,  # no served model reasons aloud yet
+            tab.reasoning,
             round((tab.first - tab.begun) * 1000) if tab.first else None,
             round((ended - tab.begun) * 1000),
             tab.outcome or LEFT,

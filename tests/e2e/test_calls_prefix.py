@@ -203,16 +203,25 @@ def test_a_call_cut_short_in_the_other_ways(http: httpx.Client, cut: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "text",
-    [TIGHT.removesuffix(">"), LOOSE, AFTER_TEXT],
-    ids=["as templates have it", "spelled otherwise", "after text"],
+    ("text", "every"),
+    [
+        pytest.param(TIGHT.removesuffix(">"), 2, id="as templates have it"),
+        pytest.param(LOOSE, 4, id="spelled otherwise"),
+        pytest.param(AFTER_TEXT, 4, id="after text"),
+        *(
+            pytest.param(text, 1, marks=pytest.mark.slow, id=f"{name}, everywhere")
+            for text, name in ((TIGHT.removesuffix(">"), "templates"), (LOOSE, "otherwise"), (AFTER_TEXT, "after text"))
+        ),
+    ],
 )
-def test_a_call_cut_short_anywhere(http: httpx.Client, text: str) -> None:
-    """Behind every character, each in one of the eight ways."""
+def test_a_call_cut_short_anywhere(http: httpx.Client, text: str, every: int) -> None:
+    """Behind every character, or each so many, each in one of the eight ways."""
     cases = (*CASES, *OTHERS)
-    for start in range(1, len(text) + 1, len(cases)):
-        cuts = range(start, min(start + len(cases), len(text) + 1))
-        together(lambda cut: check(http, text[:cut], cases[cut % len(cases)]), cuts)
+    cuts = range(1, len(text) + 1, every)
+    for start in range(0, len(cuts), len(cases)):
+        together(
+            lambda cut: check(http, text[:cut], cases[cuts.index(cut) % len(cases)]), cuts[start : start + len(cases)]
+        )
 
 
 @pytest.mark.slow

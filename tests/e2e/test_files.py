@@ -270,7 +270,7 @@ def test_a_server_without_files(tmp_path: Path) -> None:
     with started(tmp_path, SEGUE_FILES_ENABLED="false") as server, server.client() as http:
         assert http.get(COMPAT).status_code == 404
         assert http.get(NATIVE).status_code == 404
-    assert not (tmp_path / "files").exists()
+    assert not (tmp_path / "files" / "blobs").exists()
 
 
 def test_a_folder_that_cannot_be_used(

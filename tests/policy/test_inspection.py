@@ -13,8 +13,19 @@ import httpx
 import pytest
 
 from segue.core.errors import Ban, InspectionFailed, InspectionLost
-from segue.core.events import CallArguments, CallStarted, Ended, Event, Failed, Finished, Started, Text, checked
-from segue.core.request import Inspection, Message, Request, Source, Tool, ToolCall
+from segue.core.events import (
+    CallArguments,
+    CallStarted,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Text,
+    Thought,
+    checked,
+)
+from segue.core.request import Inspection, Message, Plain, Request, Source, Tool, ToolCall
 from segue.policy.inspection import inspector as inspectors
 from segue.policy.inspection.callout import Callout, Piece
 from segue.policy.inspection.inspector import Inspector, Sides, Words
@@ -112,6 +123,10 @@ async def test_choices_are_apart_and_calls_are_read_too() -> None:
     events, _ = await over(watching(found), [*called, CallArguments(0, 0, ' plan"}', 1), Ended(0, "tool_calls")])
     assert isinstance(events[-1], Failed)
     assert "secret" not in text_of(events)
+    thought: list[Event] = [Started(3, 0), Thought(0, "the secret ", 1), Thought(0, "plan", 1), Text(0, "x", 1)]
+    events, _ = await over(watching(found), [*thought, Ended(0, "stop"), Finished(3, 0, 3)])
+    assert isinstance(events[-1], Failed)
+    assert not any(isinstance(event, Text) for event in events)
     parted: list[Event] = [Started(3, 0), Text(0, "secret ", 1), CallStarted(0, 0, "c", "f")]
     events, _ = await over(
         watching(found), [*parted, CallArguments(0, 0, "plan", 1), Ended(0, "tool_calls"), Finished(3, 0, 2)]
@@ -165,6 +180,9 @@ EVERYWHERE: list[Request] = [
     asked(prefix="it is HIDDEN"),
     asked(documents=(Source(text="hidden"),)),
     asked(tools=(TOOL,)),
+    asked(thought="it is hidden"),
+    asked(plain=Plain("a hidden place")),
+    asked(plain=Plain("x", "a hidden place")),
 ]
 
 

@@ -159,7 +159,7 @@ async def crowd(limiters: list[Limiter], who: Caller, clients: int, seconds: flo
     return let
 
 
-@pytest.mark.parametrize("servers", [1, 2, 3])
+@pytest.mark.parametrize("servers", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3))])
 async def test_a_crowd_gets_the_rate_and_servers_that_share_get_it_together(servers: int) -> None:
     together = Together()
     limiters = [Limiter(counters=together) for _ in range(servers)] if servers > 1 else [Limiter()]

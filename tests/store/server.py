@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 
 _START_S = 60.0
-_INSTALL_S = 300.0
+_INSTALL_S = 120.0
 _USER = "postgres"
 _numbers = count()
 
@@ -120,6 +120,7 @@ def _programs() -> Path:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         words = ["apt-get", "install", "-y", "-qq", "postgresql"]
         try:
+            subprocess.run(["apt-get", "update", "-qq"], capture_output=True, timeout=_INSTALL_S, env=environment)
             subprocess.run(words, check=True, capture_output=True, timeout=_INSTALL_S, env=environment)
         except (subprocess.SubprocessError, OSError) as error:
             raise Unavailable(f"PostgreSQL cannot be installed: {error}") from error

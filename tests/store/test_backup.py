@@ -17,7 +17,7 @@ from segue.store.database import Database, Rows
 from segue.store.filing import FilesStore
 from segue.store.migrations import STEPS
 from segue.store.sqlite import SqliteDatabase
-from tests.store.conftest import MakeDatabase
+from tests.databases import MakeDatabase
 from tests.store.server import Server
 from tests.store.test_store import added, claimed, file
 

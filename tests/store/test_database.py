@@ -10,7 +10,7 @@ import pytest
 from segue.store.database import Database, Rows
 from segue.store.migrations import in_postgres
 from segue.store.postgres import PostgresDatabase
-from tests.store.conftest import MakeDatabase
+from tests.databases import MakeDatabase
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from segue.policy.limiter import Limiter
 from segue.store.counters import StoredCounters
 from segue.store.database import Database, Rows
 from segue.store.ledger import _COLUMNS, _MARKS, Ledger
+from tests.databases import MakeDatabase
 from tests.store.redis_server import redis_at  # a fixture
 
-from .conftest import MakeDatabase
 from .test_ledger import NOON
 
 ROWS = 1_000_000
