@@ -185,6 +185,8 @@ def _key(settings: Settings) -> Finding:
         if _open_to_others(old):
             return Finding("key", "warn", f"{old} can be read by others; chmod 600 it")
         return Finding("key", "ok", f"those of {old} are taken into the store at the next start")
+    if settings.store.url:
+        return Finding("key", "ok", "those of the database; `segue key list`")
     try:
         found = _asked(settings, "SELECT count(*) FROM keys WHERE revoked_at IS NULL")
     except sqlite3.Error:  # `_rows` says what is wrong with it

@@ -9,12 +9,12 @@ bound.  This file knows no field's name and no protocol's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from segue.core import frozen
-from segue.core.errors import FieldWrong
+from segue.core.errors import FieldMissing, FieldWrong
 
 IGNORED_MAX = 20
 NAME_CHARS_MAX = 64
@@ -72,6 +72,18 @@ class Fields:
             raise FieldWrong(self.path + name, "object")
         return Fields(value, f"{self.path}{name}.", self.coerces, self.ignored)
 
+    def objects(self, name: str) -> Iterator[Fields]:
+        """The objects of a list, which may be absent.  Raises FieldWrong."""
+        value = self.get(name)
+        if value is None:
+            return
+        if not isinstance(value, list):
+            raise FieldWrong(self.path + name, "list")
+        for index, entry in enumerate(value):
+            if not isinstance(entry, dict):
+                raise FieldWrong(f"{self.path}{name}.{index}", "object")
+            yield Fields(entry, f"{self.path}{name}.{index}.", False, self.ignored)
+
     def boolean(self, name: str) -> bool | None:
         """A real boolean.  Raises FieldWrong."""
         value = self.values.get(name)
@@ -126,3 +138,13 @@ class Fields:
             known = table.get(prefix + name)
             if value is not None and (known is None or known.status == "ignored"):
                 self.ignored.add(self.path + name)
+
+
+def model_name(values: Mapping[str, object]) -> str:
+    """The model asked for.  Raises FieldMissing, FieldWrong."""
+    name = values.get("model")
+    if name is None or name == "":
+        raise FieldMissing("model")
+    if not isinstance(name, str):
+        raise FieldWrong("model", "string")
+    return name

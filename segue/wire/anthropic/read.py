@@ -24,7 +24,7 @@ from segue.core.errors import (
 from segue.core.request import Caller, Delivery, Format, Message, Request, Tool, ToolCall, ToolChoice
 from segue.wire import parameters
 from segue.wire.anthropic.fields import FIELDS as FIELDS
-from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
+from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored, model_name
 from segue.wire.limits import Limits
 
 _SHARED = ("temperature", "top_p", "top_k", "max_tokens", "seed", "deterministic")
@@ -40,16 +40,6 @@ class Turns:
     messages: tuple[Message, ...]
     prefix: str | None
     thought: str | None
-
-
-def model_name(values: Mapping[str, object]) -> str:
-    """The model asked for.  Raises FieldMissing, FieldWrong."""
-    name = values.get("model")
-    if name is None or name == "":
-        raise FieldMissing("model")
-    if not isinstance(name, str):
-        raise FieldWrong("model", "string")
-    return name
 
 
 def read(
@@ -124,7 +114,7 @@ def _thinking(fields: Fields, high: int) -> tuple[bool | None, int | None]:
 
 
 def _tools(fields: Fields) -> Iterator[Tool]:
-    for tool in _objects(fields, "tools"):
+    for tool in fields.objects("tools"):
         if tool.get("type") not in (None, "custom"):  # those of the hosted service run there
             raise NotSupported("tools")
         name = tool.string("name")
@@ -172,19 +162,6 @@ def _format(fields: Fields) -> Format:
     return Format("json_schema", None, schema.values, True)
 
 
-def _objects(fields: Fields, name: str) -> Iterator[Fields]:
-    """The objects of a list, which may be absent."""
-    value = fields.get(name)
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise FieldWrong(fields.path + name, "list")
-    for index, entry in enumerate(value):
-        if not isinstance(entry, dict):
-            raise FieldWrong(f"{fields.path}{name}.{index}", "object")
-        yield Fields(entry, f"{fields.path}{name}.{index}.", False, fields.ignored)
-
-
 def _turns(fields: Fields, messages_max: int) -> Turns:
     listed = fields.get("messages")
     if listed is None:
@@ -195,7 +172,7 @@ def _turns(fields: Fields, messages_max: int) -> Turns:
     if (system := _text(fields, "system")) is not None:
         messages.append(Message("system", system))
     role = ""
-    for index, entry in enumerate(_objects(fields, "messages")):
+    for index, entry in enumerate(fields.objects("messages")):
         role = entry.string("role") or ""
         match role:
             case "user":
@@ -224,7 +201,7 @@ def _text(fields: Fields, name: str) -> str | None:
     value = fields.get(name)
     if value is None or isinstance(value, str):
         return value
-    return "".join([_plain(block) for block in _objects(fields, name)])
+    return "".join([_plain(block) for block in fields.objects(name)])
 
 
 def _plain(block: Fields) -> str:
@@ -248,7 +225,7 @@ def _said(entry: Fields) -> Iterator[Message]:
         raise FieldMissing(entry.path + "content")
     texts: list[str] = []
     results = False
-    for block in _objects(entry, "content"):
+    for block in entry.objects("content"):
         if block.get("type") != "tool_result":
             texts.append(_plain(block))
             continue
@@ -268,7 +245,7 @@ def _answered(entry: Fields) -> Message:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[ToolCall] = []
-    for block in _objects(entry, "content"):
+    for block in entry.objects("content"):
         match block.get("type"):
             case "thinking":
                 thoughts.append(block.string("thinking") or "")

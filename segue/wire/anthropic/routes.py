@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from segue.core.request import Request
 from segue.wire.anthropic import read, write
+from segue.wire.fields import model_name
 from segue.wire.http import Door, Endpoint, Exchange, S, bearer, read_object, respond, send_json
 
 BASE = "/apps/anthropic/v1"
@@ -23,7 +24,7 @@ def routes(door: Door[S]) -> list[Route]:
     """The protocol's routes."""
 
     def asked(exchange: Exchange, values: dict[str, object], counting: bool = False) -> Request:
-        high = door.card_of(read.model_name(values)).output_tokens_max
+        high = door.card_of(model_name(values)).output_tokens_max
         return read.read(values, exchange.id, exchange.caller, door.limits, high, counting)
 
     def answering(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:

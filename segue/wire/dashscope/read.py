@@ -14,7 +14,7 @@ from segue.core.errors import FieldMissing, FieldWrong, MessagesInvalid, Partial
 from segue.core.request import Caller, Delivery, Message, Request
 from segue.wire import messages, parameters
 from segue.wire.dashscope.fields import FIELDS as FIELDS
-from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
+from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored, model_name
 from segue.wire.limits import Limits
 
 DIALECT = messages.Dialect("input.", frozenset({"system", "user", "assistant", "tool", "function", "plugin"}))
@@ -29,16 +29,6 @@ class Form:
     stream: bool
     message: bool
     incremental: bool | None
-
-
-def model_name(values: Mapping[str, object]) -> str:
-    """The model asked for.  Raises FieldMissing, FieldWrong."""
-    name = values.get("model")
-    if name is None or name == "":
-        raise FieldMissing("model")
-    if not isinstance(name, str):
-        raise FieldWrong("model", "string")
-    return name
 
 
 def read(

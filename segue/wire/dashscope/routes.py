@@ -7,6 +7,7 @@ from starlette.routing import Route
 from segue.core.errors import AsyncDenied
 from segue.core.request import Request
 from segue.wire.dashscope import read, write
+from segue.wire.fields import model_name
 from segue.wire.http import Door, Endpoint, Exchange, S, card_for, names_for, read_object, respond, send_json
 from segue.wire.query import number, query_of
 
@@ -20,7 +21,7 @@ def routes(door: Door[S]) -> list[Route]:
     """The protocol's routes."""
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
-        name = read.model_name(values)
+        name = model_name(values)
         high, stream = card_for(door, exchange.caller, name).output_tokens_max, wants_stream(exchange)
         documents = door.reads_documents(name)
         request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, high, documents)
@@ -44,7 +45,7 @@ def routes(door: Door[S]) -> list[Route]:
 
     async def tokenizer(exchange: Exchange) -> None:
         values = await read_object(door, exchange)
-        model = read.model_name(values)
+        model = model_name(values)
         card_for(door, exchange.caller, model)  # an unknown model is told before the input is looked at
         ids: list[int] = []
         pieces: list[bytes] = []

@@ -17,7 +17,7 @@ from segue.core.batches import Batch
 from segue.core.errors import Fault, FieldMissing, FieldWrong, Internal, OutOfRange
 from segue.core.request import Caller, Request
 from segue.wire.body import json_object
-from segue.wire.fields import VALUE_CHARS_MAX, Field, Fields, Ignored
+from segue.wire.fields import VALUE_CHARS_MAX, Field, Fields, Ignored, model_name
 from segue.wire.http import Door, Endpoint, Exchange, S, read_object, send_json
 from segue.wire.openai import completions, read, write
 from segue.wire.openai.write import encode
@@ -71,12 +71,12 @@ async def answered(door: Door[S], batch: Batch, body: bytes) -> tuple[int, str, 
     try:
         caller = door.caller(batch.key, batch.workspace)  # as it is by now: the key may have been revoked
         values = json_object(body) | {"stream": False}
-        high = door.card_of(read.model_name(values)).output_tokens_max
+        high = door.card_of(model_name(values)).output_tokens_max
         request: Request
         writer: Writer
         created = int(door.clock())
         if batch.endpoint == CHAT:
-            documents = door.reads_documents(read.model_name(values))
+            documents = door.reads_documents(model_name(values))
             request, form = read.read(values, id, caller, door.limits, high, documents)
             writer = write.Writer(request, form, created)
         else:

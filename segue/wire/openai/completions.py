@@ -17,9 +17,8 @@ from segue.core.events import Ended, Event, Failed, Finished, Started, Text, fol
 from segue.core.generation import TokenLogprob
 from segue.core.request import Caller, Delivery, Plain, Request
 from segue.wire import logprobs, parameters
-from segue.wire.fields import VALUE_CHARS_MAX, Field, Fields, Ignored
+from segue.wire.fields import VALUE_CHARS_MAX, Field, Fields, Ignored, model_name
 from segue.wire.limits import Limits
-from segue.wire.openai.read import model_name
 from segue.wire.openai.write import DONE, error_body, usage_of
 from segue.wire.parameters import TOP_LOGPROBS_MAX
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segue.core import frozen
-from segue.core.errors import FieldMissing, FieldWrong, NotSupported, PartialUnclear, PartialWithThinking
+from segue.core.errors import FieldMissing, NotSupported, PartialUnclear, PartialWithThinking
 from segue.core.request import Caller, Delivery, Request
 from segue.wire import messages, parameters
-from segue.wire.fields import Fields, Ignored
+from segue.wire.fields import Fields, Ignored, model_name
 from segue.wire.limits import Limits
 from segue.wire.openai.fields import FIELDS as FIELDS
 
@@ -25,16 +25,6 @@ class Form:
 
     stream: bool
     include_usage: bool
-
-
-def model_name(values: Mapping[str, object]) -> str:
-    """The model asked for.  Raises FieldMissing, FieldWrong."""
-    name = values.get("model")
-    if name is None or name == "":
-        raise FieldMissing("model")
-    if not isinstance(name, str):
-        raise FieldWrong("model", "string")
-    return name
 
 
 def read(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from segue.core.request import Request
+from segue.wire.fields import model_name
 from segue.wire.http import Door, Endpoint, Exchange, S, card_for, names_for, read_object, respond, send_json
 from segue.wire.openai import completions, read, write
 
@@ -16,7 +17,7 @@ def routes(door: Door[S]) -> list[Route]:
     created = int(door.clock())
 
     def asked(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
-        name = read.model_name(values)
+        name = model_name(values)
         high = card_for(door, exchange.caller, name).output_tokens_max
         documents = door.reads_documents(name)
         request, form = read.read(values, exchange.id, exchange.caller, door.limits, high, documents)
@@ -27,7 +28,7 @@ def routes(door: Door[S]) -> list[Route]:
         await respond(door, exchange, *asked(exchange, await read_object(door, exchange)))
 
     def completing(exchange: Exchange, values: dict[str, object]) -> tuple[Request, completions.Writer, bool]:
-        high = door.card_of(read.model_name(values)).output_tokens_max
+        high = door.card_of(model_name(values)).output_tokens_max
         request, form = completions.read(values, exchange.id, exchange.caller, door.limits, high)
         return request, completions.Writer(request, form, int(door.clock())), form.stream
 

@@ -21,9 +21,8 @@ from segue.core.errors import (
 )
 from segue.core.request import Caller, Delivery, Format, Message, Request, Tool, ToolCall, ToolChoice
 from segue.wire import parameters
-from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
+from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored, model_name
 from segue.wire.limits import Limits
-from segue.wire.openai.read import model_name
 from segue.wire.responses.fields import FIELDS as FIELDS
 
 _SHARED = (
@@ -144,18 +143,6 @@ def _begun(messages: list[Message], partial: bool, thinking: bool | None) -> tup
     return (last.content if last.content or thought is None else None), thought
 
 
-def _objects(fields: Fields, name: str) -> Iterator[Fields]:
-    value = fields.get(name)
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise FieldWrong(fields.path + name, "list")
-    for index, entry in enumerate(value):
-        if not isinstance(entry, dict):
-            raise FieldWrong(f"{fields.path}{name}.{index}", "object")
-        yield Fields(entry, f"{fields.path}{name}.{index}.", False, fields.ignored)
-
-
 def _items(fields: Fields, messages_max: int) -> tuple[list[Message], bool]:
     """The input as messages, and whether the last is a prefix."""
     value = fields.get("input")
@@ -168,7 +155,7 @@ def _items(fields: Fields, messages_max: int) -> tuple[list[Message], bool]:
     messages: list[Message] = []
     thought: str | None = None
     partial = False
-    for item in _objects(fields, "input"):
+    for item in fields.objects("input"):
         partial = False
         match item.get("type"):
             case None | "message":
@@ -225,7 +212,7 @@ def _text(item: Fields, name: str, optional: bool = False) -> str:
             return ""
         raise FieldMissing(item.path + name)
     parts = []
-    for part in _objects(item, name):
+    for part in item.objects(name):
         kind = part.string("type")
         if kind not in _TEXTS:
             raise NotSupported("media")
@@ -234,7 +221,7 @@ def _text(item: Fields, name: str, optional: bool = False) -> str:
 
 
 def _tools(fields: Fields) -> Iterator[Tool]:
-    for tool in _objects(fields, "tools"):
+    for tool in fields.objects("tools"):
         if tool.get("type") != "function":  # those of the hosted service run there
             raise NotSupported("tools")
         name = _required(tool, "name")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from segue.core.request import Message, Request
+from segue.wire.fields import model_name
 from segue.wire.http import Door, Endpoint, Exchange, S, read_object, respond, send_json
-from segue.wire.openai.read import model_name
 from segue.wire.openai.write import error
 from segue.wire.responses import read, write
 from segue.wire.responses.kept import Kept
