@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import Literal
 
 from segue.core import frozen
+from segue.core.media import Placed
 from segue.core.tenancy import ORGANISATION, UNLIMITED, WORKSPACE, Limits
 from segue.core.tenancy import Role as KeyRole
 
@@ -61,7 +62,8 @@ class ToolCall:
 
 @frozen
 class Message:
-    """One finished turn.  The turn that is to be continued is `Request.prefix`, not a message."""
+    """One finished turn.  The turn that is to be continued is `Request.prefix`, not a message.  `media` stand in
+    `content`, in their order."""
 
     role: Role
     content: str
@@ -69,6 +71,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     reasoning: str | None = None
+    media: tuple[Placed, ...] = ()
 
 
 @frozen
