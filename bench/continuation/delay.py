@@ -1,11 +1,12 @@
 """How long the search for the seam takes, in steps of decoding.
 
 Prefixes are natural texts of the four kinds, cut at a random character so that the prompt has about 100
-tokens.  Each is asked for twice, with the search and without, in changing order, each time in a workspace of
-its own, so that nothing is found in a cache.  The extra time is the difference of the two times to the
-first token, over the median gap between tokens in all these answers.  Since reading 100 tokens takes some
-forty steps, a busy machine shows here at once; so the same is told once more with all but the prefix's
-last twelve tokens or so in the cache, where what is compared is short.
+tokens.  Each is asked for twice, with the search and without, in changing order, each time in a workspace
+of its own, so that nothing is found in a cache.  The extra time is the difference of the two times to the
+first token, over the median gap between tokens in all these answers.  A pair with an answer that ended at
+once, without a token, is left out.  Since reading 100 tokens takes some forty steps, a busy machine shows
+here at once; so the same is told once more with all but the prefix's last twelve tokens or so in the cache,
+where what is compared is short.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ async def _measure(settings: Settings) -> Result:
                     pairs += [await _pair(over, kind, prefix, beginning, number % 2 == 0)]
     finally:
         await engine.close()
+    asked, pairs = len(pairs), [pair for pair in pairs if pair.searched.times and pair.plain.times]
     step = median(gap for pair in pairs for said in (pair.searched, pair.plain) for gap in said.steps_s)
     head = ["prefix", "pairs", "first token without, steps", "extra with, median", "p95", "nodes, median", "target", ""]
     tables = []
@@ -103,7 +105,7 @@ async def _measure(settings: Settings) -> Result:
         rows = [_row(kind, [pair for pair in chosen if pair.kind == kind], step) for kind in KINDS]
         rows.append([*_row("all", chosen, step)[:-2], *_verdict(chosen, step)])
         tables.append(report.table(f"{title}: steps of {1000 * step:.1f} ms", head, rows))
-    return Result("delay", f"{len(pairs)} pairs, {model.name}, {threads} threads", "\n".join(tables))
+    return Result("delay", f"{len(pairs)} of {asked} pairs, {model.name}, {threads} threads", "\n".join(tables))
 
 
 def _row(name: str, pairs: Sequence[Pair], step: float) -> list[str]:

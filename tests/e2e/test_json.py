@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.server import Server
 from tests.e2e.talk import PROTOCOLS, WAYS, Ask, all_ways, ask, begun, post, streamed, together, user, whole
 
 OBJECT = {"type": "json_object"}
@@ -24,6 +25,8 @@ PERSON = {
     "additionalProperties": False,
 }
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON, "strict": True}}
+WAIT_S = 900.0
+"""Eight answers of 500 tokens at once, on a machine that has other work."""
 QUESTIONS = (
     "Describe a lighthouse keeper as JSON.",
     "用 JSON 描述一只猫。",
@@ -129,32 +132,33 @@ def test_choices_stops_and_log_probabilities_together(http: httpx.Client) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
-def test_json_mode_at_length(http: httpx.Client, rough_http: httpx.Client, part: int) -> None:
+def test_json_mode_at_length(server: Server, rough: Server, part: int) -> None:
     """Fifty answers a part at temperature 1: each parses, and so does each when gone on with from a random byte.
     Most are the small model's, which left alone writes no JSON at all."""
-    client = http if part < 2 else rough_http
+    with (server if part < 2 else rough).client(WAIT_S) as client:
+        together(lambda number: _parses(client, part, number), range(50), abreast=8)
 
-    def one(number: int) -> None:
-        chance = random.Random(1000 * part + number)
-        asked = ask(
-            user(f"{chance.choice(QUESTIONS)} ({number})"),
-            response_format=OBJECT,
-            temperature=1.0,
-            top_p=1.0,
-            seed=1000 * part + number,
-            max_tokens=250,
-        )
-        way = (streamed, whole)[number % 2]
-        first = way(client, PROTOCOLS[number // 2 % 2], asked)
-        text = ended(client, asked, first.text) if first.finish == "length" else first.text
-        assert isinstance(json.loads(text), dict), text
-        data = text.encode()
-        prefix = data[: chance.randrange(1, len(data))].decode("utf-8", "ignore")
-        rest = ended(client, asked.but(seed=number), prefix)
-        assert rest.startswith(prefix)
-        assert isinstance(json.loads(rest), dict), (prefix, rest)
 
-    together(one, range(50), abreast=8)
+def _parses(client: httpx.Client, part: int, number: int) -> None:
+    """One answer, and the same gone on with from one of its bytes."""
+    chance = random.Random(1000 * part + number)
+    asked = ask(
+        user(f"{chance.choice(QUESTIONS)} ({number})"),
+        response_format=OBJECT,
+        temperature=1.0,
+        top_p=1.0,
+        seed=1000 * part + number,
+        max_tokens=250,
+    )
+    way = (streamed, whole)[number % 2]
+    first = way(client, PROTOCOLS[number // 2 % 2], asked)
+    text = ended(client, asked, first.text) if first.finish == "length" else first.text
+    assert isinstance(json.loads(text), dict), text
+    data = text.encode()
+    prefix = data[: chance.randrange(1, len(data))].decode("utf-8", "ignore")
+    rest = ended(client, asked.but(seed=number), prefix)
+    assert rest.startswith(prefix)
+    assert isinstance(json.loads(rest), dict), (prefix, rest)
 
 
 def ended(client: httpx.Client, asked: Ask, prefix: str) -> str:
