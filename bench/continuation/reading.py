@@ -19,7 +19,7 @@ from segue.engine.llama.library import open_library
 from segue.engine.seam.cover import Budget, Cover, Search, log_sum
 from segue.engine.seam.lexicon import Lexicon
 
-BRANCHES_MAX = 240
+BRANCHES_MAX = 230
 ABREAST = 8
 _CELLS = 4096
 _ROWS_MAX = 64

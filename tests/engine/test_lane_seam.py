@@ -7,9 +7,12 @@ import random
 import pytest
 
 from segue.engine.llama import frames
+from segue.engine.llama.context import BRANCHES_MAX, PROBES_MAX, FloatRow
 from segue.engine.llama.lane import Lane
 from segue.engine.llama.memory import Memory
+from segue.engine.llama.seam import Seam
 from segue.engine.llama.strand import Strand
+from segue.engine.seam.cover import Node
 from tests.engine.lanes import LETTERS, SHORT, Law, check, lane, message, replace_seam, replaced, replaced_choice, wide
 
 
@@ -232,6 +235,27 @@ def test_an_early_end_of_the_search_is_reported() -> None:
         assert b"".join(map(LETTERS.piece, standing)) == b"".join(map(LETTERS.piece, ids)) + bench.data.get(10, b"")
 
 
+@pytest.mark.parametrize("solitary", [False, True])
+def test_a_beginning_that_goes_on_from_another_costs_one_row(solitary: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of a search stays until its end, and then nothing of it."""
+    told: list[int] = []
+    tell = Seam.tell
+
+    def counted(seam: Seam, node: Node, logits: FloatRow) -> None:
+        told.append(len(node.path))
+        tell(seam, node, logits)
+
+    monkeypatch.setattr(Seam, "tell", counted)
+    for seed in range(6):
+        sent = replaced(message(random.Random(seed), 10), seam=replace_seam(nodes=BRANCHES_MAX - PROBES_MAX))
+        bench = lane(solitary=solitary, slots=1 if solitary else 4)
+        bench.add(sent)
+        before = len(told)
+        bench.run()
+        assert sum(bench.context.probes) == len(told) - before
+    assert max(told) > 1, "some went on from others"
+
+
 def test_a_solitary_search_takes_the_time_it_needs() -> None:
     sent = replaced(wide(10), seam=replace_seam(seconds=0.0))
     bench = lane(solitary=True, slots=1)
@@ -253,7 +277,7 @@ def test_a_search_without_room_gives_up_and_the_answer_comes(narrow: str, monkey
         else:
             bench.context.rows_max = 1
         while not strand.seam.search.over:
-            bench.lane._search()
+            bench.lane._searching.step(bench.lane.running)
     bench.context.rows_max = 32
     assert len(bench.context.probes) <= (0 if narrow == "cache" else 3)
     bench.run()

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from segue.core.generation import Decoding
-from segue.engine.llama.context import DRAWN_ROWS_MAX, PROBES_MAX, DecodeError, FloatRow
+from segue.engine.llama.context import BRANCHES_MAX, DRAWN_ROWS_MAX, PROBES_MAX, DecodeError, FloatRow, Row
 from segue.engine.llama.sampling import Sampler
 from segue.engine.llama.strand import Strand
 from segue.engine.seam.lexicon import Lexicon
@@ -23,17 +23,18 @@ class ToyContext:
     """Keeps `segue.engine.llama.context.Context`'s promises, and checks its callers."""
 
     def __init__(self, cells: int, sequences: int, rows_max: int = 32) -> None:
-        self.cells, self.rows_max, self._sequences = cells, rows_max, sequences
+        self.cells, self.rows_max = cells, rows_max
         self._held: dict[int, list[tuple[int, object]]] = {}
         self._out: dict[int, list[int]] = {}
         self.steps: list[int] = []
         self.probes: list[int] = []
+        self.trials = range(sequences, sequences + BRANCHES_MAX)
 
     def used(self) -> int:
         """Cells in use, each counted once."""
         return len({id(cell) for row in self._held.values() for _, cell in row})
 
-    def decode(self, rows: Sequence[tuple[int, int, int, bool]], padding: int = 0) -> None:
+    def decode(self, rows: Sequence[Row], padding: int = 0) -> None:
         """Refuses what llama.cpp refuses: too many rows, gaps, no room."""
         assert 0 < len(rows) + padding <= self.rows_max
         if self.used() + len(rows) + padding > self.cells:
@@ -41,27 +42,24 @@ class ToyContext:
         self.steps.append(len(rows) + padding)
         self._out.clear()
         for index, (token, position, sequence, wanted) in enumerate(rows):
-            assert 0 <= sequence < self._sequences
+            assert 0 <= sequence < self.trials.stop
             held = self._held.setdefault(sequence, [])
             assert position == len(held), f"position {position} after {len(held)} tokens"
             held.append((token, object()))
             if wanted:
                 self._out[index] = [known for known, _ in held]
 
-    def probe(self, source: int, branches: Sequence[tuple[int, Sequence[int]]]) -> list[FloatRow]:
-        """Refuses what the batch has no room for; nothing stays, and the rows of the last step are gone."""
-        rows = sum(len(tokens) for _, tokens in branches)
-        assert 0 < len(branches) <= PROBES_MAX
-        assert rows <= self.rows_max
-        assert len(branches) == 1 or rows <= DRAWN_ROWS_MAX
-        assert all(tokens for _, tokens in branches)
-        if self.used() + rows > self.cells:
-            raise DecodeError(1)
-        self._out.clear()
-        self.probes.append(rows)
-        held = [token for token, _ in self._held[source]]
-        assert all(count <= len(held) for count, _ in branches)
-        return [toy_logits([*held[:count], *tokens]) for count, tokens in branches]
+    def probe(self, rows: Sequence[Row]) -> list[FloatRow]:
+        """Refuses what may not be read on trial; the rows of the last step are gone."""
+        ends = [at for at, (*_, wanted) in enumerate(rows) if wanted]
+        assert 0 < len(ends) <= PROBES_MAX
+        assert len(ends) == 1 or len(rows) <= DRAWN_ROWS_MAX
+        assert all(number in self.trials for _, _, number, _ in rows)
+        steps = len(self.steps)
+        self.decode(rows)
+        del self.steps[steps:]
+        self.probes.append(len(rows))
+        return [self.logits(at) for at in ends]
 
     def logits(self, row: int) -> FloatRow:
         """A fresh row each time."""

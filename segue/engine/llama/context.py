@@ -27,12 +27,16 @@ import numpy.typing as npt
 from segue.engine.llama.vocabulary import Vocabulary
 
 FloatRow = npt.NDArray[np.float32]
+Row = tuple[int, int, int, bool]
+"""Token, position, sequence, and whether its logits are wanted."""
 GRAIN = 4
 ROWS_MIN = 8
 DRAWN_ROWS_MAX = 3
 """Rows of a step that draws whose results do not depend on their number."""
 PROBES_MAX = 3
-"""Branches that `probe` may read at once."""
+"""Branches that are read at once."""
+BRANCHES_MAX = 12
+"""Branches of a search that may be in the cache."""
 _F16, _Q8_0 = 1, 8
 
 
@@ -84,13 +88,14 @@ class Context:
         params = self._lib.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = self.rows_max
-        params.n_seq_max = sequences + 1 + PROBES_MAX
+        params.n_seq_max = sequences + 1 + BRANCHES_MAX
         self._scratch = sequences  # the padding's own sequence
-        self._probes = range(sequences + 1, sequences + 1 + PROBES_MAX)
+        self.trials = range(sequences + 1, sequences + 1 + BRANCHES_MAX)
+        """Sequences for what is read on trial."""
         params.flash_attn_type = 1
         params.type_k, params.type_v = _Q8_0, _F16
         # The library insists on one a sequence; the ends of prefixes want several rows of one.
-        params.n_outputs_max = max(sequences + 1 + PROBES_MAX, self.rows_max)
+        params.n_outputs_max = max(sequences + 1 + BRANCHES_MAX, self.rows_max)
         params.n_outputs_max_per_seq = params.n_outputs_max
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
@@ -105,7 +110,7 @@ class Context:
         self._vocab_size = model.vocabulary.size
         self._rows = _Rows(self._ffi, rows_max)
 
-    def decode(self, rows: Sequence[tuple[int, int, int, bool]], padding: int = 0) -> None:
+    def decode(self, rows: Sequence[Row], padding: int = 0) -> None:
         """Run one batch, with so many rows more that belong to nobody and leave nothing behind.
         Raises DecodeError; the memory is then as before the call."""
         idle = [(0, at, self._scratch, False) for at in range(padding)]
@@ -116,20 +121,10 @@ class Context:
         if code != 0:
             raise DecodeError(code)
 
-    def probe(self, source: int, branches: Sequence[tuple[int, Sequence[int]]]) -> list[FloatRow]:
-        """The logits after each branch: the first `count` tokens of sequence `source`, then the branch's
-        own.  At most PROBES_MAX branches; nothing of them stays.  Raises DecodeError."""
-        rows, ends = [], []
-        for scratch, (count, tokens) in zip(self._probes, branches, strict=False):
-            self.share(source, scratch, count)
-            rows += [(token, count + at, scratch, at == len(tokens) - 1) for at, token in enumerate(tokens)]
-            ends.append(len(rows) - 1)
-        try:
-            self.decode(rows)
-            return [self.logits(row).copy() for row in ends]
-        finally:
-            for scratch in self._probes[: len(branches)]:
-                self.cut(scratch, 0)
+    def probe(self, rows: Sequence[Row]) -> list[FloatRow]:
+        """Run one batch.  Returns copies of the logits that were wanted.  Raises DecodeError."""
+        self.decode(rows)
+        return [self.logits(at).copy() for at, (*_, wanted) in enumerate(rows) if wanted]
 
     def logits(self, row: int) -> FloatRow:
         """The logits after the batch's `row`, which must have asked for them."""

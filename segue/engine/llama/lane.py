@@ -25,11 +25,12 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, padding
+from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, Row, padding
 from segue.engine.llama.frames import Token
 from segue.engine.llama.guide import GuideError
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace, Plan
+from segue.engine.llama.searching import Searching
 from segue.engine.llama.snapshots import Snapshots
 from segue.engine.llama.strand import Strand
 from segue.engine.llama.vocabulary import Vocabulary
@@ -39,8 +40,6 @@ from segue.engine.seam.lexicon import Lexicon
 
 SNAPSHOT_TOKENS_MIN = 512
 """What a snapshot must spare, or have that no other has: with fewer, reading is as quick as the disk."""
-
-Row = tuple[int, int, int, bool]
 
 
 class Lane:
@@ -62,6 +61,7 @@ class Lane:
         self._slots, self._pace, self._failed, self._solitary = slots, pace, failed, solitary
         self._snapshots = snapshots
         self._voice = Voice(vocabulary, context.cells)
+        self._searching = Searching(context, memory, self._room, self._give_up, solitary)
         self.waiting: deque[Strand] = deque()
         self.running: list[Strand] = []
         self.batches = 0
@@ -102,7 +102,7 @@ class Lane:
     def step(self) -> list[Token]:
         """One step.  Returns what the strands said; empty when nothing was complete."""
         self._admit()
-        self._search()
+        self.batches += self._searching.step(self.running)
         said: list[Token] = []
         for strand in list(self.running):  # what is found for one may serve the next, in this very step
             if not strand.drawing and self._placed(strand):
@@ -137,43 +137,13 @@ class Lane:
                 self._memory.shorten(strand.sequence, strand.held - 1)
         return said
 
-    def _search(self) -> None:
-        """Read a few branches for the eldest strand whose seam is searched."""
-        searching = [strand for strand in self.running if strand.seam is not None and strand.seam.search is not None]
-        for strand in sorted(searching, key=lambda strand: strand.arrived):
-            seam, sequence = strand.seam, strand.sequence
-            if seam is None or seam.search is None or sequence is None:
-                continue  # it has just lost its place to an elder one's search
-            nodes = seam.branches()
-            if not nodes:
-                continue
-            if seam.late and not self._solitary:
-                seam.search.give_up()
-                continue
-            branches = [(seam.at + seam.common(node.path), node.path[seam.common(node.path) :]) for node in nodes]
-            count = sum(len(tokens) for _, tokens in branches)
-            if count > self._context.rows_max or not self._room(count, strand):
-                seam.search.give_up()
-                continue
-            if strand.sequence is None:  # it was the youngest itself
-                continue
-            try:
-                self.batches += 1
-                rows = self._context.probe(sequence.number, branches)
-            except DecodeError as error:
-                self._failed(strand, str(error))
-                self._leave(strand, remember=False)
-                continue
-            for node, logits in zip(nodes, rows, strict=True):
-                seam.tell(node, logits)
-            return
-
     def _join(self, strand: Strand, cover: Cover) -> list[Token]:
         """The strand goes on from one element of its prefix's cover."""
+        self._searching.end(strand)
         try:
             common, said = self._voice.join(strand, cover)
         except GuideError as error:
-            return self._give_up(strand, error)
+            return self._astray(strand, error)
         if strand.sequence is not None:
             self._memory.shorten(strand.sequence, min(common, strand.held))
             strand.sequence.asked = common  # what lies behind was drawn
@@ -187,17 +157,20 @@ class Lane:
         try:
             return self._heard(strand, self._voice.draw(strand, logits))
         except GuideError as error:
-            return self._give_up(strand, error)
+            return self._astray(strand, error)
 
     def _heard(self, strand: Strand, said: list[Token]) -> list[Token]:
         if said and said[-1].finish:
             self._leave(strand)
         return said
 
-    def _give_up(self, strand: Strand, error: GuideError) -> list[Token]:
-        self._failed(strand, f"the constraint cannot be followed: {error}")
-        self._leave(strand, remember=False)
+    def _astray(self, strand: Strand, error: GuideError) -> list[Token]:
+        self._give_up(strand, f"the constraint cannot be followed: {error}")
         return []
+
+    def _give_up(self, strand: Strand, why: str) -> None:
+        self._failed(strand, why)
+        self._leave(strand, remember=False)
 
     def _alone(self) -> list[Plan]:
         assert len(self.running) <= 1
@@ -331,6 +304,7 @@ class Lane:
 
     def _set_aside(self, strand: Strand) -> None:
         assert strand.sequence is not None
+        self._searching.end(strand)
         self._memory.forget(strand.sequence)
         strand.sequence, strand.drawing = None, False
         if strand.seam is not None:
@@ -358,8 +332,7 @@ class Lane:
             self._context.decode(rows, self._padding(plan))
         except DecodeError as error:
             for strand, _ in plan:
-                self._failed(strand, str(error))
-                self._leave(strand, remember=False)
+                self._give_up(strand, str(error))
             return []
         for strand, count in plan:
             assert strand.sequence is not None
@@ -383,6 +356,7 @@ class Lane:
 
     def _leave(self, strand: Strand, remember: bool = True) -> None:
         self.running.remove(strand)
+        self._searching.end(strand)
         if strand.sequence is not None:
             if remember and not self._solitary and not strand.fleeting:
                 self._keep(strand)

@@ -46,6 +46,7 @@ class Memory:
     _numbers: list[int] = field(init=False)
     _references: npt.NDArray[np.int32] = field(init=False)
     _free: list[int] = field(init=False)
+    _lent: list[int] = field(default_factory=list)
     _clock: int = 0
     _taken: int = 0
 
@@ -171,6 +172,15 @@ class Memory:
             if not self._forget_oldest():
                 return False
         return True
+
+    def lend(self, count: int) -> None:
+        """The library has used so many cells for what is nobody's sequence.  `reserve` came before."""
+        self._lent += [self._free.pop() for _ in range(count)]
+
+    def take_back(self) -> None:
+        """All that was lent is free again."""
+        while self._lent:
+            self._free.append(self._lent.pop())
 
     def extend(self, sequence: Sequence, ids: npt.NDArray[np.int32]) -> None:
         """The library has computed these tokens at the sequence's end.  `reserve` came before."""

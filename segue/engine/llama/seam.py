@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from segue.core.generation import Decoding
 from segue.engine.llama import frames
+from segue.engine.llama.branches import Branch, Branches
 from segue.engine.llama.context import DRAWN_ROWS_MAX, PROBES_MAX, FloatRow
 from segue.engine.llama.guide import Guide
 from segue.engine.llama.vocabulary import Vocabulary
@@ -88,20 +89,25 @@ class Seam:
         """The search has had its time."""
         return time.perf_counter() - self.began > self.seconds
 
-    def branches(self) -> list[Node]:
+    def wanted(self, branches: Branches) -> list[Node]:
         """The nodes to be read next: at most PROBES_MAX, few rows where that is possible, and none on the chance
-        that it may be wanted, since a row more costs nearly a step; [] when the search is over."""
+        that it may be wanted, since a row more costs half a step; [] when the search is over."""
         assert self.search is not None
         nodes: list[Node] = []
         rows = 0
         while len(nodes) < PROBES_MAX and (found := self.search.wanted(1, surely=True)):
             node = found[0]
-            rows += len(node.path) - self.common(node.path)
+            rows += branches.rows(self.branch(node))
             if nodes and rows > DRAWN_ROWS_MAX:
                 self.search.put_back(node)
                 break
             nodes.append(node)
         return nodes
+
+    def branch(self, node: Node) -> Branch:
+        """Where a node turns off the strand's own tokens, and how it goes on."""
+        common = self.common(node.path)
+        return self.at + common, node.path[common:]
 
     def common(self, path: Path) -> int:
         """How many tokens of a path are the main path's."""
