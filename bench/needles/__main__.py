@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import process, report
-from bench.needles.plant import KINDS, Haystack, Needle, haystack
+from bench.needles.plant import KINDS, MENTIONS, Haystack, Needle, haystack
 from bench.needles.prose import Language
 
 BYTES_A_TOKEN = 3.8
@@ -154,11 +154,18 @@ def main() -> int:
     options.add_argument("--together", type=int, default=1, help="questions asked at a time (1)")
     options.add_argument("--tokens", type=int, default=128_000, help="about so many (128000)")
     options.add_argument("--needles", type=int, default=24, help="of the first kinds; the others follow (24)")
+    options.add_argument(
+        "--mentions",
+        type=int,
+        default=MENTIONS,
+        help=f"sentences that have a needle's name, and no answer ({MENTIONS})",
+    )
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--wrong", action="store_true", help="tell every wrong answer on standard error")
     given = options.parse_args()
     languages: list[Language] = given.languages.split(",")
-    hidden = {each: haystack(each, int(given.tokens * BYTES_A_TOKEN), given.seed, given.needles) for each in languages}
+    size = int(given.tokens * BYTES_A_TOKEN)
+    hidden = {each: haystack(each, size, given.seed, given.needles, given.mentions) for each in languages}
     if given.write:
         for language, each in hidden.items():
             written(each, given.write / language)
@@ -174,7 +181,8 @@ def main() -> int:
         print(report.heading("Right answers about hidden sentences", command))
         for language, each in hidden.items():
             seen = asked(each, given.kinds.split(","), given.per, given.together, base, key, told)
-            print(table(f"About {given.tokens} tokens, {language}, seed {given.seed}", seen), flush=True)
+            title = f"About {given.tokens} tokens, {language}, {given.mentions} mentions a name, seed {given.seed}"
+            print(table(title, seen), flush=True)
 
     if given.server:
         measured(*given.server)
