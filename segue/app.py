@@ -398,11 +398,11 @@ def _embedded(entry: Entry, settings: Settings) -> Engine:
     from segue.engine.llama.engine import LlamaEngine
     from segue.engine.llama.spec import LlamaSpec
 
-    engine = settings.engine
+    engine, shelf = settings.engine, Shelf(settings.models.dir)
     return LlamaEngine(
         LlamaSpec(
             name=entry.name,
-            path=Shelf(settings.models.dir).path(entry),
+            path=shelf.path(entry),
             context_tokens=entry.context_tokens,
             output_tokens_max=entry.output_tokens_max,
             output_tokens_default=entry.output_tokens_default,
@@ -418,6 +418,13 @@ def _embedded(entry: Entry, settings: Settings) -> Engine:
             step_target_ms=engine.step_target_ms,
             remembered=engine.remembered_max,
             prompt_piece_tokens=engine.prompt_piece_tokens,
+            projector=None if entry.projector is None else shelf.path(entry.projector),
+            picture_tokens_max=engine.picture_tokens_max,
+            video_tokens_max=engine.video_tokens_max,
+            frames_max=engine.video_frames_max,
+            pictures_bytes_max=engine.pictures_bytes_max,
+            encoded_bytes_max=engine.encoded_bytes_max,
+            picture_timeout_s=engine.picture_s,
             stall_timeout_s=engine.stall_s,
             startup_timeout_s=engine.startup_s,
             restart_wait_s=engine.restart_wait_s,

@@ -138,6 +138,19 @@ class Engine:
     startup_s: float = _setting(120.0, "Longest wait for an engine to load its model.", low=1)
     stall_s: float = _setting(120.0, "An engine silent this long over a step is started again.", low=5)
     restart_wait_s: float = _setting(30.0, "How long a request waits for an engine that starts again.", low=0)
+    picture_tokens_max: int = _setting(
+        1280,
+        "Most tokens a picture is seen in; the memory that encoding one takes grows with the square of it.",
+        low=64,
+        high=16384,
+    )
+    video_tokens_max: int = _setting(8192, "Most tokens all frames of a video are seen in.", low=64)
+    video_frames_max: int = _setting(80, "Most frames of a video that are looked at.", low=2, high=768)
+    pictures_bytes_max: int = _setting(
+        512 * 1024**2, "Pixels of all answers under way; further ones with pictures are answered 429.", low=0
+    )
+    encoded_bytes_max: int = _setting(256 * 1024**2, "Memory for encoded pictures, so as not to encode again.", low=0)
+    picture_s: float = _setting(600.0, "An engine that encodes one picture for so long is started again.", low=5)
 
 
 @dataclass(frozen=True, slots=True)

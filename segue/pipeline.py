@@ -1,7 +1,7 @@
 """The whole story of a request on one screen.
 
-    Request -> rules -> inspection -> documents -> template -> encode -> answers -> budget -> Prompt -> engine
-            -> Chunk -> assembly -> Event -> inspection
+    Request -> rules -> inspection -> pictures -> documents -> template -> encode -> answers -> budget -> Prompt
+            -> engine -> Chunk -> assembly -> Event -> inspection
 
 `prepare` may raise a Fault, which becomes an HTTP status.  `answer` never raises: its last event
 is `Finished` or `Failed`.  Closing the iterator it returns is the cancellation, all the way down
@@ -30,6 +30,7 @@ from segue.core.generation import (
     SeamFound,
     Segment,
 )
+from segue.core.media import View, Viewer
 from segue.core.request import Request, Stop
 from segue.engine.base import Engine
 from segue.engine.choice import Decision, decided
@@ -41,9 +42,10 @@ from segue.output.thinking import Thinking
 from segue.policy import rules
 from segue.policy.inspection.inspector import Inspector
 from segue.policy.inspection.watch import Watch
-from segue.prompt import budget, constraint, hole, template, thinking, tools
+from segue.prompt import budget, constraint, hole, pictures, template, thinking, tools
 from segue.prompt.answers import Answers, Recorder, place
 from segue.prompt.partial import Turn, opened
+from segue.prompt.pictures import Shown
 from segue.prompt.reading import Model, Read, Reader
 
 log = logging.getLogger("segue")
@@ -55,7 +57,7 @@ class Job:
     """A request that may run: its engine, what the engine is given, how long that counts, where the answer stops,
     who takes it down, what stands before it, how the two are joined where the engine does not say, who reads it
     for calls of functions, what decides whether it begins with one, what was read of documents for it, what inspects
-    the answer, and how it thinks before."""
+    the answer, how it thinks before, and what pictures and videos take of the prompt."""
 
     engine: Engine
     prompt: Prompt
@@ -70,6 +72,8 @@ class Job:
     reading: Reading | None = None
     watch: Watch | None = None
     thought: Plan | None = None
+    image_tokens: int = 0
+    video_tokens: int = 0
 
 
 class Pipeline:
@@ -78,7 +82,8 @@ class Pipeline:
     `find` gives the engine that answers to a model name, or raises ModelUnknown; `seam` is how the end of a
     prefix is searched, None for not at all; `answers` remembers what was said; `reader` reads the documents of
     those conversations that may have some, `limits` are what these may be; `now` is the clock that templates
-    which print a date are shown; `inspector` reads what is asked and answered before anybody else does.
+    which print a date are shown; `inspector` reads what is asked and answered before anybody else does; `viewer`
+    fetches pictures, and without one no model sees.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Pipeline:
         limits: rules.DocumentLimits | None = None,
         now: Callable[[], datetime] = datetime.now,
         inspector: Inspector | None = None,
+        viewer: Viewer | None = None,
     ) -> None:
         self._find = find
         self._deterministic = deterministic
@@ -100,6 +106,7 @@ class Pipeline:
         self._limits = limits or rules.DocumentLimits()
         self._now = now
         self._inspector = inspector
+        self._viewer = viewer
         self._cards: dict[str, tuple[ModelCard, ModelCard]] = {}
 
     async def prepare(self, request: Request) -> Job:
@@ -110,11 +117,12 @@ class Pipeline:
             card = replace(card, output_tokens_default=min(default, card.output_tokens_max))
         rules.check(request, card, self._limits)
         watch = None if self._inspector is None else await self._inspector.inspect(request)
+        shown = await self._shown(request, card)
         request = _settled(request, card)
         plain_text = request.plain is not None
         # A thought is open.
         inside = card.thinks(request.thinking) and request.prefix is None and not plain_text
-        read = await self._read(request, engine, card)
+        read = await self._read(request, engine, card, shown)
         header = read.ids
         decoding = budget.decoding(request.sampling, card)
         wanted = await _wanted(request, card)
@@ -130,14 +138,14 @@ class Pipeline:
             and request.tool_choice.mode == "auto"
             and {"score", "json"} <= card.abilities
         )
-        plain = await self._plain(request, engine, card) if deciding else ()
+        plain = await self._plain(request, engine, card, shown) if deciding else ()
         if written and (inside or plain_text):
             prefix = await engine.encode(opened((), begun).prefix)
         elif written:
-            for shown in (header, plain) if plain else (header,):
-                where = place(request.caller.workspace, card.name, shown, wanted)
+            for asked in (header, plain) if plain else (header,):
+                where = place(request.caller.workspace, card.name, asked, wanted)
                 if resumed := self._answers.find(where, written, decoding):
-                    header = list(shown)
+                    header = list(asked)
                     break
             prefix = await engine.encode(opened((), request.prefix).prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
@@ -157,6 +165,7 @@ class Pipeline:
             constraint=None if inside else wanted,
             lasting=read.reading is not None and read.reading.tier == "whole",
             documents=read.documents,
+            views=shown.views(request),
         )
         recorder = Recorder(_NOTHING if plain_text else self._answers, prompt, written, resumed)
         calling = None
@@ -172,6 +181,7 @@ class Pipeline:
             decision = await _decision(request, plain) if deciding else None
         counted, reading = read.tokens + len(prefix), read.reading
         plan = _plan(request, card, wanted) if inside else None
+        image_tokens, video_tokens = shown.tokens(prompt.views)
         return Job(
             engine=engine,
             prompt=prompt,
@@ -186,15 +196,27 @@ class Pipeline:
             reading=reading,
             watch=watch,
             thought=plan,
+            image_tokens=image_tokens,
+            video_tokens=video_tokens,
         )
 
-    async def _read(self, request: Request, engine: Engine, card: ModelCard) -> Read:
+    async def _shown(self, request: Request, card: ModelCard) -> Shown:
+        """What the caller named, as the model is shown it.  Raises Fault."""
+        media = tuple(dict.fromkeys(pictures.media(request)))
+        if not media:
+            return Shown(card)
+        assert self._viewer is not None, "without one no card has sight"
+        assert card.sight is not None, "the rules refuse what nobody can see"
+        views = await self._viewer.see(request.caller.workspace, media, card.sight)
+        return Shown(card, dict(zip(media, views, strict=True)))
+
+    async def _read(self, request: Request, engine: Engine, card: ModelCard, seen: Shown) -> Read:
         """The conversation in tokens, with what it is given of its documents.  Raises Fault."""
 
         async def ids(shown: Request) -> list[int]:
             turn = self._turn(shown, card)
             budget.size(turn.header + turn.prefix, card)
-            return await engine.encode(turn.header)
+            return await seen.ids(engine.encode, turn.header, shown)
 
         if self._reader is None or request.documents is None:
             assert not request.documents, "whoever lets names read documents gives the pipeline a reader"
@@ -206,7 +228,8 @@ class Pipeline:
 
         async def say(shown: Request, tokens: int, documents: frozenset[str]) -> str:
             shown = replace(shown, thinking=None, thought=None)
-            return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max), documents)
+            views = seen.views(shown)
+            return await _said(engine, shown, await ids(shown), min(tokens, card.output_tokens_max), documents, views)
 
         budget.output_tokens(request.output_tokens_max, 0, card)  # told before anything is read
         return await self._reader.read(request, Model(card, ids, count, say, not template.prints_system(card)))
@@ -217,19 +240,20 @@ class Pipeline:
             return hole.opened(card, request.plain, template.begins(card))
         return opened(template.render(card, request, self._now()), request.prefix)
 
-    async def _plain(self, request: Request, engine: Engine, card: ModelCard) -> Sequence[int]:
+    async def _plain(self, request: Request, engine: Engine, card: ModelCard, seen: Shown) -> Sequence[int]:
         """The prompt without functions; () where there are documents, which are read with them."""
         if request.documents:
             return ()
         shown = template.render(card, tools.without(request, card.template), self._now())
-        return await engine.encode(opened(shown, None).header)
+        return await seen.ids(engine.encode, opened(shown, None).header, request)
 
     def _card(self, engine: Engine) -> ModelCard:
         """The engine's card, with what its template is able to."""
         card = engine.card
         known = self._cards.get(card.name)
         if known is None or known[0] is not card:
-            known = self._cards[card.name] = card, template.able(card)
+            able = template.able(card if self._viewer is not None else replace(card, sight=None))
+            known = self._cards[card.name] = card, able
         return known[1]
 
     def answer(self, job: Job) -> AsyncGenerator[Event, None]:
@@ -252,7 +276,7 @@ class Pipeline:
                     if isinstance(chunk, Opened):
                         cached = chunk.cached_tokens if asked is None else asked.cached_tokens
                         cached = min(cached, prompt_tokens)
-                        yield Started(prompt_tokens, cached, chunk.seam or job.seam, job.reading, thought is not None)
+                        yield _started(job, prompt_tokens, cached, chunk.seam)
                         continue
                     if chunk.cached_tokens is not None and asked is None:
                         cached = min(max(cached, chunk.cached_tokens), prompt_tokens)
@@ -284,13 +308,30 @@ class Pipeline:
             job.recorder.keep()
 
 
+def _started(job: Job, prompt_tokens: int, cached: int, seam: SeamFound | None) -> Started:
+    return Started(
+        prompt_tokens,
+        cached,
+        seam or job.seam,
+        job.reading,
+        thinks=job.thought is not None,
+        image_tokens=job.image_tokens,
+        video_tokens=job.video_tokens,
+    )
+
+
 def _near(header: Sequence[int], prefix: Sequence[int], seam: Seam | None) -> int:
     """Where the answer to a plain text begins: at its end, but for the tokens that its seam may give back."""
     return len(header) + max(0, len(prefix) - (0 if seam is None else seam.tokens))
 
 
 async def _said(
-    engine: Engine, request: Request, ids: list[int], tokens: int, documents: frozenset[str] = frozenset()
+    engine: Engine,
+    request: Request,
+    ids: list[int],
+    tokens: int,
+    documents: frozenset[str] = frozenset(),
+    views: tuple[View, ...] = (),
 ) -> str:
     """What the model says to a conversation of ours, aside.  Raises PromptTooLong, and what the engine raises."""
     card = engine.card
@@ -298,7 +339,8 @@ async def _said(
         raise PromptTooLong(len(ids), limit=card.context_tokens - tokens)
     how = budget.decoding(request.sampling, card)
     at = len(ids)
-    prompt = Prompt(request.id, card.name, request.caller.workspace, ids, at, how, tokens, documents=documents)
+    where = request.caller.workspace
+    prompt = Prompt(request.id, card.name, where, ids, at, how, tokens, documents=documents, views=views)
     said = b""
     async with aclosing(engine.generate(prompt)) as chunks:
         async for chunk in chunks:

@@ -12,11 +12,16 @@ from pathlib import Path
 from segue.catalogue.read import Entry, read_catalogue
 from segue.catalogue.shelf import Shelf
 from segue.catalogue.table import CatalogueInvalid
-from segue.config import Settings
+from segue.config import Engine, Settings
+from segue.core.media import Sight
 from segue.engine.remote.fleet import Fleet
 from segue.engine.remote.spec import Bounds, RemoteSpec, Site
 from segue.engine.router.balance import Policy
 from segue.engine.router.engine import Failover
+
+_PATCH = 28
+"""The square behind a token, as the service counts for most of its models."""
+_PICTURE_TOKENS_MIN = 4
 
 
 def fleet_of(entry: Entry, settings: Settings) -> Fleet:
@@ -50,6 +55,7 @@ def fleet_of(entry: Entry, settings: Settings) -> Fleet:
         ),
         prefix=told.prefix,
         extras=told.extras,
+        sight=_sight(settings.engine) if told.sees else None,
     )
     sites = [
         Site(each.url, os.environ.get(each.key_env, ""), each.weight, each.ca, each.addresses)
@@ -64,3 +70,15 @@ def fleet_of(entry: Entry, settings: Settings) -> Fleet:
         slow_start_s=about.slow_start_s,
     )
     return Fleet(spec, sites, policy, Failover(about.attempts_max, about.wait_s), about.resolve_every_s)
+
+
+def _sight(about: Engine) -> Sight:
+    """What an upstream is shown: as much as a model here, and counted as the service does."""
+    area = _PATCH * _PATCH
+    return Sight(
+        patch=_PATCH,
+        pixels_min=_PICTURE_TOKENS_MIN * area,
+        pixels_max=about.picture_tokens_max * area,
+        video_tokens_max=about.video_tokens_max,
+        frames_max=about.video_frames_max,
+    )

@@ -21,6 +21,7 @@ from tests.databases import database as database
 from tests.databases import make_database as make_database
 from tests.databases import postgres as postgres
 from tests.databases import postgres_server as postgres_server
+from tests.tiny_vl import write_model, write_projector
 
 settings.register_profile("shared", deadline=None)  # a busy machine is no mistake in the code
 settings.load_profile("shared")
@@ -51,3 +52,10 @@ def default_model() -> Path:
 def small_model() -> Path:
     """A real model that is quick to load (98 MB, English)."""
     return _model("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def tiny_vl(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A Qwen2.5-VL of random weights, and its projector."""
+    folder = tmp_path_factory.mktemp("tiny-vl")
+    return write_model(default_model, folder / "tiny-vl.gguf"), write_projector(folder / "mmproj.gguf")

@@ -63,6 +63,13 @@ class Entry:
     prices: Prices = FREE
     remote: Remote | None = None
     """Where it runs, if not here."""
+    projector: Entry | None = None
+    """The file that encodes pictures for it, if it sees; an entry so that it is fetched as models are."""
+
+    @property
+    def files(self) -> tuple[Entry, ...]:
+        """All that must be there to serve it."""
+        return (self,) if self.projector is None else (self, self.projector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,26 +227,21 @@ def _names(table: Table) -> NameSet:
 def _entry(name: str, table: Table, base: Path, listed: frozenset[str]) -> Entry:
     engine = table.choice("engine", ("llama", "scripted", "remote"), "llama")
     template = table.text("template", "file")
-    file = table.text("file", "", required=engine == "llama")
-    sha256 = table.text("sha256", "")
-    hubs, pieces = table.texts("hubs"), _pieces(table)
-    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        table.wrong("sha256", "is not 64 hexadecimal digits")
-    if (hubs or pieces) and not (sha256 and table.number("bytes", 0)):
-        table.wrong("sha256", "and bytes must be given for a file that is fetched")
-    if any(not re.match(r"https?://", hub) for hub in hubs):
-        table.wrong("hubs", "are not all http(s) addresses")
-    if not (hubs or pieces) and file.startswith((".", "~")):
-        file = str(base / Path(file).expanduser())
+    source = _source(table, base, required=engine == "llama")
+    if "projector" in table and engine != "llama":
+        table.wrong("projector", "is only for models with engine llama")
+    seeing = table.table("projector")
+    projector = _source(seeing, base, required=True) if "projector" in table else None
+    seeing.finish()
     entry = Entry(
         name=name,
         engine=cast(EngineKind, engine),
-        file=file,
-        bytes=table.number("bytes", 0),
-        sha256=sha256,
+        file=source.file,
+        bytes=source.bytes,
+        sha256=source.sha256,
         licence=table.text("licence", ""),
-        hubs=hubs,
-        pieces=pieces,
+        hubs=source.hubs,
+        pieces=source.pieces,
         context_tokens=table.number("context_tokens", 4096, low=256),
         output_tokens_max=table.number("output_tokens_max", 2048, low=1),
         output_tokens_default=table.number("output_tokens_default", 1024, low=1),
@@ -252,7 +254,44 @@ def _entry(name: str, table: Table, base: Path, listed: frozenset[str]) -> Entry
         remote=remote(table, base, listed) if engine == "remote" else None,
     )
     table.finish()
-    return entry
+    return entry if projector is None else replace(entry, projector=_projector(entry, projector))
+
+
+def _projector(entry: Entry, source: _Source) -> Entry:
+    return replace(
+        entry,
+        file=source.file,
+        bytes=source.bytes,
+        sha256=source.sha256,
+        hubs=source.hubs,
+        pieces=source.pieces,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file, and where it comes from."""
+
+    file: str
+    bytes: int
+    sha256: str
+    hubs: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+
+
+def _source(table: Table, base: Path, required: bool) -> _Source:
+    file = table.text("file", "", required=required)
+    sha256, size = table.text("sha256", ""), table.number("bytes", 0)
+    hubs, pieces = table.texts("hubs"), _pieces(table)
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        table.wrong("sha256", "is not 64 hexadecimal digits")
+    if (hubs or pieces) and not (sha256 and size):
+        table.wrong("sha256", "and bytes must be given for a file that is fetched")
+    if any(not re.match(r"https?://", hub) for hub in hubs):
+        table.wrong("hubs", "are not all http(s) addresses")
+    if not (hubs or pieces) and file.startswith((".", "~")):
+        file = str(base / Path(file).expanduser())
+    return _Source(file, size, sha256, hubs, pieces)
 
 
 def _template(table: Table, template: str, base: Path) -> str | None:

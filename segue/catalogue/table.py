@@ -33,6 +33,9 @@ class Table:
         self._asked.update(self._values)
         return list(self._values)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def wrong(self, name: str, what: str) -> None:
         """Note a mistake in field `name`."""
         self._problems.append(f"{self._place}.{name} {what}")

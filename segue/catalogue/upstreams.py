@@ -36,7 +36,7 @@ class Upstream:
 @dataclass(frozen=True, slots=True)
 class Remote:
     """`model` is the name it has there; `tokenizer` a folder or file, or the name of a model of the catalogue with
-    the same vocabulary; `prefix` and `extras` are for chat upstreams."""
+    the same vocabulary; `prefix`, `extras` and `sees` are for chat upstreams."""
 
     kind: RemoteKind
     model: str
@@ -44,6 +44,7 @@ class Remote:
     upstreams: tuple[Upstream, ...]
     prefix: PrefixForm = ""
     extras: bool = True
+    sees: bool = False
 
 
 def remote(table: Table, base: Path, models: frozenset[str]) -> Remote:
@@ -57,7 +58,10 @@ def remote(table: Table, base: Path, models: frozenset[str]) -> Remote:
         table.wrong("upstreams", "is missing")
     model = table.text("served_as", "", required=kind == "chat")
     prefix = cast(PrefixForm, table.choice("prefix", FORMS, ""))
-    return Remote(kind, model, tokenizer, upstreams, prefix, table.truth("extras", True))
+    sees = table.truth("sees", False)
+    if sees and kind != "chat":
+        table.wrong("sees", "is only for kind chat: the others take no pictures beside token ids")
+    return Remote(kind, model, tokenizer, upstreams, prefix, table.truth("extras", True), sees)
 
 
 def _upstream(table: Table, base: Path) -> Upstream:

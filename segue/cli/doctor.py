@@ -73,7 +73,8 @@ def findings(settings: Settings, quick: bool) -> Iterator[Finding]:
     yield _disk(settings, entries)
     yield _memory(entries)
     for entry in entries:
-        yield _model(entry, Shelf(settings.models.dir), quick)
+        for file in entry.files:
+            yield _model(file, Shelf(settings.models.dir), quick)
     yield _port(settings)
     yield from _store(settings)
     yield _key(settings)
@@ -108,7 +109,7 @@ def _library() -> Finding:
 
 def _disk(settings: Settings, entries: tuple[Entry, ...]) -> Finding:
     shelf = Shelf(settings.models.dir)
-    missing = sum(entry.bytes for entry in entries if not shelf.present(entry))
+    missing = sum(file.bytes for entry in entries for file in entry.files if not shelf.present(file))
     folder = shelf.folder
     while not folder.exists():
         folder = folder.parent
@@ -121,7 +122,8 @@ def _disk(settings: Settings, entries: tuple[Entry, ...]) -> Finding:
 
 def _memory(entries: tuple[Entry, ...]) -> Finding:
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    need = sum(entry.bytes + _MEMORY_SPARE_BYTES for entry in entries if entry.engine == "llama")
+    embedded = [entry for entry in entries if entry.engine == "llama"]
+    need = sum(file.bytes for entry in embedded for file in entry.files) + _MEMORY_SPARE_BYTES * len(embedded)
     text = f"{have / 1e9:.1f} GB, about {need / 1e9:.1f} GB needed"
     if have < need:
         return Finding("memory", "warn", f"{text}; lower SEGUE_ENGINE_KV_TOKENS, or serve a smaller model")

@@ -24,8 +24,9 @@ def list_models(config: ConfigOption = None) -> None:
     for entry in catalogue.entries.values():
         default = entry.name == settings.models.default
         names = 1 + len(entry.aliases) + (len(catalogue.stand_ins.names) if default else 0)
-        size = f"{entry.bytes / 1e6:,.0f} MB" if entry.bytes else "-"
-        here = "-" if not entry.file else "yes" if shelf.present(entry) else "no"
+        total = sum(file.bytes for file in entry.files)
+        size = f"{total / 1e6:,.0f} MB" if total else "-"
+        here = "-" if not entry.file else "yes" if all(map(shelf.present, entry.files)) else "no"
         table.add_row(entry.name + (" (default)" if default else ""), size, here, str(names), entry.licence or "-")
     out().print(table)
     say(f"files: {settings.models.dir}")
@@ -40,7 +41,8 @@ def pull_models(
     settings = load(file=config)
     catalogue = read_catalogue(settings.models.catalogue)
     entries = [catalogue.entry(name) for name in names or [settings.models.default]]
-    here = [entry.name for entry in entries if Shelf(settings.models.dir).present(entry)]
+    shelf = Shelf(settings.models.dir)
+    here = [entry.name for entry in entries if all(map(shelf.present, entry.files))]
     if here:
         say(f"already here: {', '.join(here)}")
     fetched(entries, settings)
@@ -51,6 +53,6 @@ def remove_model(name: Annotated[str, typer.Argument(help="The model.")], config
     """Remove a fetched model file, and what a broken fetch left."""
     settings = load(file=config)
     entry = read_catalogue(settings.models.catalogue).entry(name)
-    if not Shelf(settings.models.dir).remove(entry):
+    if not [file for file in entry.files if Shelf(settings.models.dir).remove(file)]:
         raise Stop(f"{name} has no fetched file in {settings.models.dir}")
     say(f"{name} removed")

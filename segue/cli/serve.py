@@ -228,7 +228,7 @@ def _bound(server: Server) -> Iterator[socket.socket]:
 
 def _files(settings: Settings, entries: Sequence[Entry]) -> None:
     shelf = Shelf(settings.models.dir)
-    missing = [entry.name for entry in entries if not shelf.present(entry)]
+    missing = [entry.name for entry in entries if not all(map(shelf.present, entry.files))]
     if missing and not settings.models.pull:
         raise Stop(f"not here: {', '.join(missing)}; fetch with `segue models pull {' '.join(missing)}`")
     fetched(entries, settings)

@@ -63,7 +63,7 @@ def patience(settings: Settings) -> Patience:
 def fetched(entries: Sequence[Entry], settings: Settings) -> None:
     """Fetch what is missing of `entries`, with a bar.  Raises PullFailed."""
     shelf = Shelf(settings.models.dir)
-    for entry in entries:
+    for entry in (file for each in entries for file in each.files):
         if shelf.present(entry):
             continue
         with _bar(entry) as tell:

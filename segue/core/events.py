@@ -24,13 +24,16 @@ EndReason = Literal["stop", "length", "tool_calls"]
 class Started:
     """The model has read the prompt.  Token counts include the caller's prefix; `seam` says how that was
     joined to the answer, where there is one; `reading` what it was given of the documents, where there are any.
-    Their whole length is in `prompt_tokens`.  `thinks`: the answer has a thought before it, be it empty."""
+    Their whole length is in `prompt_tokens`, as are `image_tokens` and `video_tokens`, the places that pictures and
+    videos take.  `thinks`: the answer has a thought before it, be it empty."""
 
     prompt_tokens: int
     cached_tokens: int
     seam: SeamFound | None = None
     reading: Reading | None = None
     thinks: bool = False
+    image_tokens: int = 0
+    video_tokens: int = 0
 
 
 @frozen
@@ -146,6 +149,8 @@ class Answer:
     output_tokens: int = 0
     thought_tokens: int = 0
     thinks: bool = False
+    image_tokens: int = 0
+    video_tokens: int = 0
     citations: tuple[Citation, ...] = ()
 
 
@@ -176,6 +181,7 @@ def fold(events: Iterable[Event], choices: int) -> Answer:
             case Started():
                 answer.prompt_tokens, answer.cached_tokens = event.prompt_tokens, event.cached_tokens
                 answer.thinks = event.thinks
+                answer.image_tokens, answer.video_tokens = event.image_tokens, event.video_tokens
                 answer.citations = event.reading.citations if event.reading is not None else ()
             case Finished():
                 answer.output_tokens, answer.thought_tokens = event.output_tokens, event.thought_tokens

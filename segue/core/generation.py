@@ -11,9 +11,13 @@ from dataclasses import field
 from typing import Literal
 
 from segue.core import frozen
+from segue.core.media import Sight, View
 
 Ability = Literal["partial", "tools", "json", "thinking", "always_thinking", "stream_thinking", "vision", "score"]
 FinishReason = Literal["stop", "length"]
+Clock = Literal["counted", "timed", "told"]
+"""How a model is told when a video's frames were: by their number (Qwen2-VL), by their place in time (Qwen2.5-VL), by
+text before each two of them (Qwen3-VL)."""
 
 
 @frozen
@@ -36,7 +40,8 @@ class ModelCard:
     `template` is the model's own chat template (Jinja source); `context_tokens` bounds prompt
     plus answer; `output_tokens_max` bounds one answer; `output_tokens_default` is what an
     answer gets when nothing is said.  It can be asked to think where its abilities have `thinking`, cannot be asked
-    not to with `always_thinking`, and does so in streams only with `stream_thinking`.
+    not to with `always_thinking`, and does so in streams only with `stream_thinking`.  `sight`: which pictures it can
+    be shown, None for none.
     """
 
     name: str
@@ -55,6 +60,8 @@ class ModelCard:
     control_tokens: tuple[str, ...] = ()
     abilities: frozenset[Ability] = frozenset({"partial"})
     decoding: Decoding = field(default_factory=Decoding)
+    sight: Sight | None = None
+    clock: Clock = "counted"
 
     def thinks(self, wish: bool | None) -> bool:
         """Whether an answer begins with a thought, where the caller wishes so: `None`, nothing was said."""
@@ -159,7 +166,8 @@ class Prompt:
     noise.  `seam`: the prefix may end inside a token.  `constraint` bears on `ids[answer_at:]` and all that
     follows; the prefix is known to keep to it.  `logprobs` is `None` when not asked, else the
     number of alternatives (0-5).  `lasting`: its beginning will be asked for again, also after a restart.
-    `documents` are the marks (`documents.mark`) of the files that something of is in it.
+    `documents` are the marks (`documents.mark`) of the files that something of is in it.  `views` are its pictures and
+    videos in their order; each stands where negative ids are, as many as it has places (`core.places`).
     """
 
     request_id: str
@@ -178,6 +186,7 @@ class Prompt:
     constraint: Constraint | None = None
     lasting: bool = False
     documents: frozenset[str] = frozenset()
+    views: tuple[View, ...] = ()
 
 
 @frozen

@@ -7,7 +7,8 @@ no protocol and no model.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
 from segue.core import frozen
 
@@ -62,3 +63,24 @@ class View:
     sort: Sort
     pictures: tuple[Picture, ...]
     seconds: float = 0.0
+
+
+@frozen
+class Sight:
+    """What a model can take in: `patch` is the side of the square of pixels behind one token; `pixels_min` and
+    `pixels_max` bound width times height of a picture, `video_tokens_max` the tokens of all frames of a video together,
+    `frames_max` their number."""
+
+    patch: int
+    pixels_min: int
+    pixels_max: int
+    video_tokens_max: int
+    frames_max: int
+
+
+class Viewer(Protocol):
+    """Fetches, judges and decodes."""
+
+    async def see(self, workspace: str, media: Sequence[Medium], sight: Sight) -> tuple[View, ...]:
+        """One view for each medium, in their order, of a size that `sight` takes.  Raises Fault."""
+        ...

@@ -123,6 +123,11 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: LastRoleInvalid(),
     ),
     Rule(
+        "pictures need a model that sees",
+        lambda request, card: card.sight is None and any(message.media for message in request.messages),
+        lambda request, card: NotSupported("media", card.name),
+    ),
+    Rule(
         "tools need a model that can call them",
         lambda request, card: bool(request.offered) and "tools" not in card.abilities,
         lambda request, card: NotSupported("tools", card.name),

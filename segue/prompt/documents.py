@@ -121,7 +121,9 @@ def asked_for_notes(request: Request, sheet: Sheet) -> Request:
 def _put(request: Request, place: int, shown: Sequence[str]) -> Request:
     """The conversation with this before the message at `place`."""
     turn = request.messages[place]
-    turn = replace(turn, content="\n\n".join([*shown, turn.content]))
+    before = "".join(f"{each}\n\n" for each in shown)
+    media = tuple(replace(placed, at=placed.at + len(before)) for placed in turn.media)
+    turn = replace(turn, content=before + turn.content, media=media)
     return replace(request, messages=(*request.messages[:place], turn, *request.messages[place + 1 :]))
 
 

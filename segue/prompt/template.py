@@ -27,10 +27,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from segue.core.errors import MessagesInvalid
 from segue.core.generation import ModelCard, Segment
+from segue.core.media import Medium, Placed
 from segue.core.request import Caller, Message, Request, Tool, ToolCall
 from segue.prompt import thinking
 from segue.prompt.caller import CallerText, free_mark, segments, spellings
 from segue.prompt.opening import Opening, find
+from segue.prompt.pictures import PADS
 
 TEMPLATES_CACHED_MAX = 32
 TEMPLATE_CHARACTERS_MAX = 1_000_000  # what a template may print on its own account
@@ -129,6 +131,24 @@ def check(card: ModelCard) -> None:
     except (jinja2.TemplateError, RecursionError, SyntaxError, ValueError) as error:
         raise ValueError(f"the chat template of model {card.name!r} cannot be read: {error}") from error
     opening(card)
+    if card.sight is not None and not shows_pictures(card):
+        raise ValueError(
+            f"the chat template of model {card.name!r} shows no pictures; give it the one that the model ships"
+        )
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def shows_pictures(card: ModelCard) -> bool:
+    """Whether the card's template leaves room for a picture, and for a video, where they stand in a message."""
+    media = Placed(1, Medium("image", ("?",))), Placed(2, Medium("video", ("?",)))
+    message = Message("user", "abc", media=media)
+    request = Request(id="", caller=Caller("", ""), model=card.name, messages=(message,))
+    try:
+        printed = render(card, request, _SOME_DAY)
+    except MessagesInvalid:
+        return False
+    pads = [segment.text for segment in printed if segment.control and segment.text in PADS.values()]
+    return pads == [PADS["image"], PADS["video"]]
 
 
 @lru_cache(maxsize=TEMPLATES_CACHED_MAX)
@@ -283,7 +303,7 @@ def _printed(source: str, context: Mapping[str, Value], characters_max: int) -> 
 
 def _message(message: Message, own: Own) -> dict[str, Value]:
     """A turn as templates know it.  Keys are there only when they say something: templates test for them."""
-    made: dict[str, Value] = {"role": message.role, "content": own(message.content)}
+    made: dict[str, Value] = {"role": message.role, "content": _content(message, own)}
     if message.name is not None:
         made["name"] = own(message.name)
     if message.tool_calls:
@@ -293,6 +313,22 @@ def _message(message: Message, own: Own) -> dict[str, Value]:
     if message.reasoning is not None:
         made["reasoning_content"] = own(message.reasoning)
     return made
+
+
+def _content(message: Message, own: Own) -> Value:
+    """The text; where pictures stand in it, a list of parts."""
+    if not message.media:
+        return own(message.content)
+    parts: list[Value] = []
+    begin = 0
+    for placed in message.media:
+        if text := message.content[begin : placed.at]:
+            parts.append({"type": "text", "text": own(text)})
+        parts.append({"type": placed.medium.sort})
+        begin = placed.at
+    if text := message.content[begin:]:
+        parts.append({"type": "text", "text": own(text)})
+    return parts
 
 
 def _tool_call(call: ToolCall, own: Own) -> dict[str, Value]:

@@ -77,12 +77,12 @@ class Books(RuleBasedStateMachine):
     def books_agree(self) -> None:
         assert self.memory.free_cells == CELLS - self.context.used()
         for sequence in self.memory.sequences:
-            held = [token for token, _ in self.context._held.get(sequence.number, [])]
+            held = [token for token, _, _ in self.context._held.get(sequence.number, [])]
             assert held == sequence.tokens[: sequence.held].tolist()
         numbers = [sequence.number for sequence in self.memory.sequences]
         assert len(set(numbers)) == len(numbers)
         running = [self.context._held.get(sequence.number, []) for sequence, _ in self.running]
-        assert self.memory.running_cells() == len({id(cell) for row in running for _, cell in row})
+        assert self.memory.running_cells() == len({id(cell) for row in running for _, cell, _ in row})
 
 
 Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -201,11 +201,14 @@ class Packed:
         load = context.load
 
         def save_head(sequence: int, count: int) -> memoryview:
-            return memoryview(np.asarray(context.save(sequence)[:count], np.int32).tobytes())
+            return memoryview(np.asarray([token for token, _ in context.save(sequence)[:count]], np.int32).tobytes())
 
         setattr(context, "save_head", save_head)  # noqa: B010 - the real one has it
         context.load = lambda sequence, saved: load(  # type: ignore[method-assign]
-            sequence, np.frombuffer(saved, np.int32).tolist() if isinstance(saved, bytearray) else saved
+            sequence,
+            [(token, at) for at, token in enumerate(np.frombuffer(saved, np.int32).tolist())]
+            if isinstance(saved, bytearray)
+            else saved,
         )
 
 

@@ -4,13 +4,14 @@ cell in a sequence changes every later answer, so a lane over it is checked to t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
 
 from segue.core.generation import Decoding
-from segue.engine.llama.context import BRANCHES_MAX, DRAWN_ROWS_MAX, PROBES_MAX, DecodeError, FloatRow, Row
+from segue.engine.llama.context import BRANCHES_MAX, DRAWN_ROWS_MAX, PROBES_MAX, DecodeError, FloatRow, Patch, Row
+from segue.engine.llama.places import NONE, Places
 from segue.engine.llama.sampling import Sampler
 from segue.engine.llama.strand import Strand
 from segue.engine.seam.lexicon import Lexicon
@@ -24,7 +25,8 @@ class ToyContext:
 
     def __init__(self, cells: int, sequences: int, rows_max: int = 32) -> None:
         self.cells, self.rows_max = cells, rows_max
-        self._held: dict[int, list[tuple[int, object]]] = {}
+        self._held: dict[int, list[tuple[int, object, int]]] = {}
+        """Of each sequence its tokens, each with its cell and its position in time."""
         self._out: dict[int, list[int]] = {}
         self.steps: list[int] = []
         self.probes: list[int] = []
@@ -32,10 +34,15 @@ class ToyContext:
 
     def used(self) -> int:
         """Cells in use, each counted once."""
-        return len({id(cell) for row in self._held.values() for _, cell in row})
+        return len({id(cell) for row in self._held.values() for _, cell, _ in row})
 
-    def decode(self, rows: Sequence[Row], padding: int = 0) -> None:
-        """Refuses what llama.cpp refuses: too many rows, gaps, no room."""
+    def decode(
+        self,
+        rows: Sequence[Row],
+        padding: int = 0,
+        patches: Mapping[int, Patch] | None = None,
+    ) -> None:
+        """Refuses what llama.cpp refuses: too many rows, gaps between tokens, steps back, no room."""
         assert 0 < len(rows) + padding <= self.rows_max
         if self.used() + len(rows) + padding > self.cells:
             raise DecodeError(1)
@@ -44,10 +51,18 @@ class ToyContext:
         for index, (token, position, sequence, wanted) in enumerate(rows):
             assert 0 <= sequence < self.trials.stop
             held = self._held.setdefault(sequence, [])
-            assert position == len(held), f"position {position} after {len(held)} tokens"
-            held.append((token, object()))
+            patch = None if patches is None else patches.get(index)
+            assert (patch is not None) == (token < 0)
+            if patch is None:
+                after = -1 if not held else held[-1][2]
+                seen = any(known < 0 for known, _, _ in held)
+                assert position > after if seen else position == after + 1, f"position {position} after {after}"
+            else:
+                assert patch[0].tolist() == [token], "another picture's row"
+                assert position == patch[1][0] >= (held[-1][2] if held else 0)
+            held.append((token, object(), position))
             if wanted:
-                self._out[index] = [known for known, _ in held]
+                self._out[index] = [known for known, _, _ in held]
 
     def probe(self, rows: Sequence[Row]) -> list[FloatRow]:
         """Refuses what may not be read on trial; the rows of the last step are gone."""
@@ -65,24 +80,24 @@ class ToyContext:
         """A fresh row each time."""
         return toy_logits(self._out[row])
 
-    def share(self, source: int, target: int, count: int) -> None:
+    def share(self, source: int, target: int, end: int) -> None:
         """The target must be empty and the source long enough."""
         assert not self._held.get(target)
-        assert len(self._held[source]) >= count
-        self._held[target] = self._held[source][:count]
+        assert any(token < 0 for token, _, _ in self._held[source]) or len(self._held[source]) >= end
+        self._held[target] = [each for each in self._held[source] if each[2] < end]
 
-    def save(self, sequence: int) -> list[int]:
-        """The tokens."""
-        return [token for token, _ in self._held[sequence]]
+    def save(self, sequence: int) -> list[tuple[int, int]]:
+        """The tokens and their positions."""
+        return [(token, position) for token, _, position in self._held[sequence]]
 
-    def load(self, sequence: int, saved: list[int]) -> None:
+    def load(self, sequence: int, saved: list[tuple[int, int]]) -> None:
         """New cells for them."""
         assert not self._held.get(sequence)
-        self._held[sequence] = [(token, object()) for token in saved]
+        self._held[sequence] = [(token, object(), position) for token, position in saved]
 
-    def cut(self, sequence: int, count: int) -> None:
-        """Keep `count` tokens."""
-        self._held[sequence] = self._held.get(sequence, [])[:count]
+    def cut(self, sequence: int, end: int) -> None:
+        """Keep what is before position `end`."""
+        self._held[sequence] = [each for each in self._held.get(sequence, []) if each[2] < end]
 
 
 def toy_logits(ids: Sequence[int]) -> FloatRow:
@@ -99,13 +114,14 @@ def toy_strand(
     decoding: Decoding | None = None,
     workspace: str = "w",
     answer_at: int = -1,
+    places: Places = NONE,
 ) -> Strand:
     """A strand over the toy vocabulary."""
     how = decoding or Decoding(seed=number)
     sampler = Sampler(how, 0, np.empty(0, np.int32))
     for token in ids[answer_at:] if answer_at >= 0 else ():
         sampler.see(token)
-    return Strand(number, workspace, list(ids), sampler, tokens, -1)
+    return Strand(number, workspace, list(ids), sampler, tokens, -1, places=places)
 
 
 def toy_answer(strand: Strand) -> list[int]:

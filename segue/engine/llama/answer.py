@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from segue.core.errors import Fault
 from segue.core.generation import Chunk, Joined, Opened, Prompt
+from segue.core.media import View
 from segue.engine.llama import frames
 
 Item = Opened | Chunk | Fault
@@ -25,6 +26,18 @@ class Answer:
     joined: dict[int, Joined] = field(default_factory=dict)
     """What a seam search made of the prefix, by strand number."""
     choice: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def pictures_bytes(self) -> int:
+        """How much its pictures are, each counted once."""
+        return sum(len(pixels) for pixels in self._pixels().values())
+
+    def pictures(self) -> list[frames.See]:
+        """What the process must have seen before `rest`."""
+        return [frames.See(digest, pixels) for digest, pixels in self._pixels().items()]
+
+    def _pixels(self) -> dict[bytes, bytes]:
+        return {picture.digest: picture.pixels for view in self.prompt.views for picture in view.pictures}
 
     def rest(self) -> frames.Open:
         """Everything about each unfinished choice, what it has said included."""
@@ -48,6 +61,7 @@ class Answer:
             grammar="" if prompt.constraint is None else prompt.constraint.grammar,
             lasting=prompt.lasting,
             documents=sorted(prompt.documents),
+            views=[_view(view) for view in prompt.views],
         )
 
     def _rest(self, number: int) -> frames.Choice:
@@ -61,3 +75,9 @@ class Answer:
             joined=joined is not None,
             tokens_max=prompt.output_tokens_max - len(generated),
         )
+
+
+def _view(view: View) -> frames.View:
+    first = view.pictures[0]
+    digests = [picture.digest for picture in view.pictures]
+    return frames.View(view.sort == "video", first.width, first.height, view.seconds, digests)

@@ -23,8 +23,8 @@ class Cells(Protocol):
 
     @property
     def trials(self) -> Sequence[int]: ...
-    def share(self, source: int, target: int, count: int) -> None: ...
-    def cut(self, sequence: int, count: int) -> None: ...
+    def share(self, source: int, target: int, end: int) -> None: ...
+    def cut(self, sequence: int, end: int) -> None: ...
     def probe(self, rows: Sequence[Row]) -> list[FloatRow]: ...
 
 
@@ -50,16 +50,16 @@ class Branches:
         """Could it be that no PROBES_MAX more can be read?"""
         return len(self._free) < PROBES_MAX
 
-    def read(self, source: int, branches: Sequence[Branch]) -> list[FloatRow]:
-        """The logits after each, of sequence `source`; they were not `full`.  Raises DecodeError, and then none of
-        these is there."""
+    def read(self, source: int, branches: Sequence[Branch], shift: int = 0) -> list[FloatRow]:
+        """The logits after each, of sequence `source`, whose tokens' positions are `shift` from their indices here;
+        they were not `full`.  Raises DecodeError, and then none of these is there."""
         rows: list[Row] = []
         made: dict[Branch, int] = {}
         for branch in branches:
             (count, tokens), held, number = branch, self._held(branch), self._free.pop()
-            self._context.share(self._numbers[count, tokens[:held]] if held else source, number, count + held)
-            last = len(tokens) - 1
-            rows += [(tokens[at], count + at, number, at == last) for at in range(held, len(tokens))]
+            begin, last = count + shift, len(tokens) - 1
+            self._context.share(self._numbers[count, tokens[:held]] if held else source, number, begin + held)
+            rows += [(tokens[at], begin + at, number, at == last) for at in range(held, len(tokens))]
             made[branch] = number
         try:
             found = self._context.probe(rows)

@@ -1,7 +1,8 @@
 """A loaded model and a decoding context over it: rows in, logits out.
 
 Laws: no policy here.  A `Context` owns its key-value memory and one reusable batch; a row is
-(token, position, sequence, wants logits).  Logits are a view into the library's own buffer, valid
+(token, position, sequence, wants logits), and one with a negative token is a picture's, whose embedding and
+positions come beside it.  Logits are a view into the library's own buffer, valid
 until the next `decode`, and may be overwritten by the caller.
 
 On exactness.  The library has several kernels for one product, chosen by the number of rows, and
@@ -17,7 +18,7 @@ here; and attention adds up in the order of the cells, see `memory.py`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from segue.engine.llama.vocabulary import Vocabulary
 FloatRow = npt.NDArray[np.float32]
 Row = tuple[int, int, int, bool]
 """Token, position, sequence, and whether its logits are wanted."""
+Patch = tuple[FloatRow, npt.NDArray[np.int32]]
+"""A picture's row: its embedding and its four positions."""
 GRAIN = 4
 ROWS_MIN = 8
 DRAWN_ROWS_MAX = 3
@@ -38,6 +41,9 @@ PROBES_MAX = 3
 BRANCHES_MAX = 12
 """Branches of a search that may be in the cache."""
 _F16, _Q8_0 = 1, 8
+_DECODE = 1
+"""`LLAMA_PROCESS_TYPE_DECODE`."""
+_NO_PATCHES: Mapping[int, Patch] = {}
 
 
 class DecodeError(Exception):
@@ -109,17 +115,46 @@ class Context:
         self._memory = self._lib.llama_get_memory(self._handle)
         self._vocab_size = model.vocabulary.size
         self._rows = _Rows(self._ffi, rows_max)
+        self._mixed = self._ffi.gc(self._lib.llama_batch_ext_init(self._handle), self._lib.llama_batch_ext_free)
 
-    def decode(self, rows: Sequence[Row], padding: int = 0) -> None:
-        """Run one batch, with so many rows more that belong to nobody and leave nothing behind.
+    def decode(
+        self,
+        rows: Sequence[Row],
+        padding: int = 0,
+        patches: Mapping[int, Patch] = _NO_PATCHES,
+    ) -> None:
+        """Run one batch, with so many rows more that belong to nobody and leave nothing behind; `patches` by row.
         Raises DecodeError; the memory is then as before the call."""
-        idle = [(0, at, self._scratch, False) for at in range(padding)]
-        self._rows.fill([*rows, *idle])
-        code = self._lib.llama_decode(self._handle, self._rows.batch[0])
+        rows = [*rows, *((0, at, self._scratch, False) for at in range(padding))]
+        if patches:
+            code = self._process(rows, patches)
+        else:
+            self._rows.fill(rows)
+            code = self._lib.llama_decode(self._handle, self._rows.batch[0])
         if padding:
             self.cut(self._scratch, 0)
         if code != 0:
             raise DecodeError(code)
+
+    def _process(self, rows: Sequence[Row], patches: Mapping[int, Patch]) -> int:
+        """A batch in which pictures' rows stand beside tokens."""
+        ffi, lib, batch = self._ffi, self._lib, self._mixed
+        lib.llama_batch_ext_clear(batch)
+        for at, (token, position, sequence, wanted) in enumerate(rows):
+            patch = patches.get(at)
+            if patch is None:
+                index = lib.llama_batch_ext_add_token(batch, sequence, token)
+                where = ffi.new("llama_pos[]", [position])
+            else:
+                row, positions = np.ascontiguousarray(patch[0]), patch[1].astype(np.int32)
+                embedding = ffi.new("struct llama_embd *", [ffi.from_buffer("float[]", row), 1, len(row)])
+                index = lib.llama_batch_ext_add_embd(batch, sequence, embedding[0])
+                where = ffi.new("llama_pos[]", positions.tolist())
+            if index != at or not lib.llama_batch_ext_set_pos(batch, index, where):
+                return -1
+            lib.llama_batch_ext_set_output_logits(batch, index, wanted)
+        code: int = lib.llama_process(self._handle, _DECODE, batch)
+        return code
 
     def probe(self, rows: Sequence[Row]) -> list[FloatRow]:
         """Run one batch.  Returns copies of the logits that were wanted.  Raises DecodeError."""
@@ -131,17 +166,17 @@ class Context:
         pointer = self._lib.llama_get_logits_ith(self._handle, row)
         return np.frombuffer(self._ffi.buffer(pointer, 4 * self._vocab_size), dtype=np.float32)
 
-    def share(self, source: int, target: int, count: int) -> None:
-        """Let `target` begin with the first `count` tokens of `source`; no computation, no copy."""
-        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, count)
+    def share(self, source: int, target: int, end: int) -> None:
+        """Let `target` begin with all that `source` has before position `end`; no computation, no copy."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
 
-    def cut(self, sequence: int, count: int) -> None:
-        """Keep the first `count` tokens of a sequence; 0 forgets it."""
-        self._lib.llama_memory_seq_rm(self._memory, sequence, count if count else -1, -1)
+    def cut(self, sequence: int, end: int) -> None:
+        """Keep what a sequence has before position `end`; 0 forgets it."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, end if end else -1, -1)
 
-    def save_head(self, sequence: int, count: int) -> memoryview:
-        """A copy of the cells of a sequence's first `count` tokens."""
-        self.share(sequence, self._scratch, count)
+    def save_head(self, sequence: int, end: int) -> memoryview:
+        """A copy of the cells that a sequence has before position `end`."""
+        self.share(sequence, self._scratch, end)
         try:
             return memoryview(self._ffi.buffer(self.save(self._scratch)))
         finally:

@@ -34,6 +34,7 @@ from segue.core.generation import (
 from segue.engine.base import Health
 from segue.engine.llama import frames
 from segue.engine.llama.answer import Answer
+from segue.engine.llama.card import card_of
 from segue.engine.llama.snapshots import purge
 from segue.engine.llama.spec import LlamaSpec, spec_to
 
@@ -57,6 +58,7 @@ class LlamaEngine:
         self._strands: dict[int, Answer] = {}
         self._calls: dict[int, asyncio.Future[frames.Encoded | frames.Pieced]] = {}
         self._running = self._waiting = self._restarts = self._steps = self._cells_used = 0
+        self._pictures_bytes = 0
         self._failure = ""
         self._closing = False
 
@@ -69,8 +71,9 @@ class LlamaEngine:
 
     async def start(self) -> None:
         """Start the process and wait for the model to be loaded.  Raises EngineFailed."""
-        if not self._spec.path.is_file():
-            raise EngineFailed(f"{self._spec.path} does not exist")
+        for path in (self._spec.path, self._spec.projector):
+            if path is not None and not path.is_file():
+                raise EngineFailed(f"{path} does not exist")
         self._keeper = asyncio.create_task(self._keep())
         ready = asyncio.create_task(self._ready.wait())
         try:
@@ -106,12 +109,16 @@ class LlamaEngine:
         if self._closing:
             raise EngineLost
         answer = Answer(prompt)
+        pictures_bytes = self._pictures_bytes + answer.pictures_bytes
+        if self._pictures_bytes and answer.pictures_bytes and pictures_bytes > self._spec.pictures_bytes_max:
+            raise QueueFull
         for choice in range(prompt.choices):
             number = next(self._numbers)
             answer.generated[number], answer.choice[number] = [], choice
             self._strands[number] = answer
+        self._pictures_bytes = pictures_bytes
         if self._ready.is_set():
-            self._say(answer.rest())
+            self._ask(answer)
         try:
             while answer.generated or not answer.items.empty():
                 item = await answer.items.get()
@@ -119,6 +126,7 @@ class LlamaEngine:
                     raise item
                 yield item
         finally:
+            self._pictures_bytes -= answer.pictures_bytes
             for number in answer.generated:
                 del self._strands[number]
                 self._say(frames.Cancel(number))
@@ -253,6 +261,12 @@ class LlamaEngine:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(frames.frame(message))
 
+    def _ask(self, answer: Answer) -> None:
+        """Ask for the rest of an answer; its pictures go before."""
+        for picture in answer.pictures():
+            self._say(picture)
+        self._say(answer.rest())
+
     async def _call(self, make: Callable[[int], frames.ToEngine]) -> frames.Encoded | frames.Pieced:
         """Ask and wait for the answer; asked again once when the process dies meanwhile."""
         for last in (False, True):
@@ -300,10 +314,10 @@ class LlamaEngine:
                 if answer is not None:
                     self._end(answer, FormatInvalid(message.detail) if message.form else EngineFailed(message.detail))
             case frames.Ready():
-                self._card = self._card_of(message)
+                self._card = card_of(self._spec, message)
                 self._ready.set()
                 for answer in dict.fromkeys(self._strands.values()):
-                    self._say(answer.rest())
+                    self._ask(answer)
             case frames.Broken():
                 self._failure = message.detail
                 log.error("the engine cannot start: %s", message.detail)
@@ -329,23 +343,6 @@ class LlamaEngine:
             del self._strands[token.strand]
             del answer.generated[token.strand]
         answer.items.put_nowait(Chunk(choice, ids, token.data, _logprobs(token), finish, joined))
-
-    def _card_of(self, ready: frames.Ready) -> ModelCard:
-        spec = self._spec
-        return ModelCard(
-            name=spec.name,
-            context_tokens=min(spec.context_tokens, spec.kv_tokens, ready.context_train),
-            output_tokens_max=spec.output_tokens_max,
-            output_tokens_default=spec.output_tokens_default,
-            template=spec.template or ready.template,
-            bos_token=ready.bos,
-            eos_token=ready.eos,
-            vocabulary_size=ready.vocabulary_size,
-            token_bytes_max=ready.longest,
-            control_tokens=tuple(ready.control),
-            abilities=spec.abilities | {"score", "json"},
-            decoding=spec.decoding,
-        )
 
 
 _FINISH: dict[str, FinishReason | None] = {"": None, "stop": "stop", "length": "length"}

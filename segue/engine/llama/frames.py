@@ -11,6 +11,8 @@ import struct
 import msgspec
 import numpy as np
 
+from segue.core.generation import Clock
+
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
@@ -36,11 +38,30 @@ class Seam(msgspec.Struct, array_like=True):
     seconds: float
 
 
+class See(msgspec.Struct, tag=True, array_like=True):
+    """A picture of the next `Open`: RGB, row by row.  `digest` is its name there."""
+
+    digest: bytes
+    pixels: bytes
+
+
+class View(msgspec.Struct, array_like=True):
+    """A picture or a video of an answer's prompt: the pictures it is made of, by their digests, and how many seconds
+    are between two of them."""
+
+    video: bool
+    width: int
+    height: int
+    seconds: float
+    digests: list[bytes]
+
+
 class Open(msgspec.Struct, tag=True, array_like=True):
     """Begin, or go on with, an answer.
 
     `ids` is the prompt with the prefix; the answer begins at `answer_at`; from `drawn_at` on its ids
-    were drawn one by one, by an earlier request.  `grammar` bears on the answer; "" is none.  All choices
+    were drawn one by one, by an earlier request.  Negative ids are places of `views`, whose pictures have come before
+    this.  `grammar` bears on the answer; "" is none.  All choices
     come in one message, so that they take their places in the same step: who shares a step decides the
     last bits of its arithmetic, and a request asked twice must meet the same company.
     """
@@ -63,6 +84,7 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     grammar: str = ""
     lasting: bool = False
     documents: list[str] = []
+    views: list[View] = []
 
 
 class Forget(msgspec.Struct, tag=True, array_like=True):
@@ -101,6 +123,8 @@ class Ready(msgspec.Struct, tag=True, array_like=True):
     eos: str
     longest: int
     control: list[str]
+    patch: int = 0  # 0: it sees nothing
+    clock: Clock = "counted"
 
 
 class Encoded(msgspec.Struct, tag=True, array_like=True):
@@ -173,7 +197,7 @@ class Broken(msgspec.Struct, tag=True, array_like=True):
     detail: str
 
 
-ToEngine = Open | Cancel | Forget | Encode | Pieces
+ToEngine = See | Open | Cancel | Forget | Encode | Pieces
 FromEngine = Ready | Encoded | Pieced | Step | StrandFailed | Broken
 
 _encoder = msgspec.msgpack.Encoder()

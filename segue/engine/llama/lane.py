@@ -11,7 +11,8 @@ prompts that are still being read.  Laws:
 - a prefix that may end inside a token is read to its end like any prompt; then its cover is searched,
   a few branches before each step, and the strand goes on from the element it draws;
 - a prompt that is to last has its cells in a snapshot when its answer is over, and back from there when
-  that saves more than it costs;
+  that saves more than it costs; one with pictures is left out;
+- a strand whose pictures are not encoded, and not in the cache either, gives its place back to be taken later;
 - a `solitary` lane runs one strand at a time, in pieces of fixed size counted from its beginning,
   and remembers nothing, so that neither neighbours nor the past can change the last bits of its
   arithmetic, on any processor.
@@ -25,7 +26,8 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
-from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, Row, padding
+from segue.engine.llama.batch import Batch, common, rows
+from segue.engine.llama.context import DRAWN_ROWS_MAX, Context, DecodeError, FloatRow, padding
 from segue.engine.llama.frames import Token
 from segue.engine.llama.guide import GuideError
 from segue.engine.llama.memory import Memory
@@ -43,7 +45,8 @@ SNAPSHOT_TOKENS_MIN = 512
 
 
 class Lane:
-    """`failed(strand, detail)` is called for strands that can never run."""
+    """`failed(strand, detail)` is called for strands that can never run, `blind(strand)` for one that has lost its
+    pictures' cells before it had its place; it comes back by `add`."""
 
     def __init__(
         self,
@@ -56,10 +59,11 @@ class Lane:
         failed: Callable[[Strand, str], None],
         solitary: bool = False,
         snapshots: Snapshots | None = None,
+        blind: Callable[[Strand], None] | None = None,
     ) -> None:
         self._context, self._memory, self._lexicon = context, memory, lexicon
         self._slots, self._pace, self._failed, self._solitary = slots, pace, failed, solitary
-        self._snapshots = snapshots
+        self._snapshots, self._blind = snapshots, blind
         self._voice = Voice(vocabulary, context.cells)
         self._searching = Searching(context, memory, self._room, self._give_up, solitary)
         self.waiting: deque[Strand] = deque()
@@ -81,6 +85,10 @@ class Lane:
         self._arrivals += 1
         strand.arrived = self._arrivals
         self.waiting.append(strand)
+
+    def remembered(self, strand: Strand) -> int:
+        """How many of its leading tokens are in the cache just now."""
+        return self._memory.best(strand.workspace, strand.array())[1]
 
     @property
     def busy(self) -> bool:
@@ -200,7 +208,7 @@ class Lane:
 
     def _padding(self, plan: Plan) -> int:
         """Rows that make a step which reads prompts one of the common kind; none for drawing alone."""
-        return padding(_rows(plan)) if self._reads(plan) else 0
+        return padding(rows(plan)) if self._reads(plan) else 0
 
     def _admit(self) -> None:
         """First come, first served; whoever is next waits for room to read its whole prompt."""
@@ -238,8 +246,8 @@ class Lane:
         for other in self.running:
             if other is strand or other.sequence is None or other.workspace != strand.workspace or other.drawing:
                 continue
-            common = _common(other, strand) if self._memory.divisible else 0
-            if common > remembered and other.held < common:
+            shared = common(other, strand) if self._memory.divisible else 0
+            if shared > remembered and other.held < shared:
                 return False
         most, holder = None, None
         if (seam := strand.seam) is not None:
@@ -249,10 +257,16 @@ class Lane:
             # The logits behind each of its tokens are wanted; where they are known, so is whose cells they came
             # from, and in any others the same tokens may have been computed in another kind of step.
             most, holder = seam.at - 1, None if known is None else known[1]
-        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most, holder)
+        begun = self._memory.begin(strand.workspace, ids, strand.tokens_left, most, holder, strand.places)
         if begun is None:
             return False
         strand.sequence, found = begun
+        if self._blind is not None and strand.places.unseen(found):
+            self._memory.forget(strand.sequence)
+            strand.sequence = None
+            self.running.remove(strand)
+            self._blind(strand)
+            return False
         strand.sequence.documents = strand.documents
         strand.cached = found if strand.cached < 0 else strand.cached
         return True
@@ -271,7 +285,7 @@ class Lane:
     def _keep(self, strand: Strand) -> None:
         """Take a snapshot of the strand's prompt, where much of it is in none."""
         sequence = strand.sequence
-        if self._snapshots is None or sequence is None or not strand.lasting or self._snapshots.busy:
+        if self._snapshots is None or sequence is None or not strand.lasting or self._snapshots.busy or strand.places:
             return
         ids = sequence.tokens[: min(sequence.asked, sequence.held)]
         _, kept = self._snapshots.best(strand.workspace, ids)
@@ -281,7 +295,7 @@ class Lane:
 
     def _fit(self, plan: Plan) -> Plan:
         """Make room in the cache for the plan, giving up places from the youngest on if need be."""
-        while plan and not self._memory.reserve(_rows(plan) + self._padding(plan)):
+        while plan and not self._memory.reserve(rows(plan) + self._padding(plan)):
             holders = [strand for strand in self.running if strand.sequence is not None]
             youngest = max(holders, key=lambda strand: strand.arrived)
             if len(holders) == 1:
@@ -313,23 +327,13 @@ class Lane:
         self.waiting.appendleft(strand)
 
     def _run(self, plan: Plan) -> list[Token]:
-        rows: list[Row] = []
-        ends: list[tuple[Strand, int, int]] = []
-        for strand, count in plan:
-            assert strand.sequence is not None
-            start, number, seam = strand.held, strand.sequence.number, strand.seam
-            last = start + count == len(strand.ids)
-            for at in range(start, start + count):
-                wanted = (last and at == start + count - 1) or (seam is not None and at >= seam.at - 1)
-                if wanted:
-                    ends.append((strand, at, len(rows)))
-                rows.append((strand.ids[at], at, number, wanted))
-        if not rows:
+        step = Batch.of(plan)
+        if not step.rows:
             return []
         began = time.perf_counter()
         self.batches += 1
         try:
-            self._context.decode(rows, self._padding(plan))
+            self._context.decode(step.rows, self._padding(plan), step.patches)
         except DecodeError as error:
             for strand, _ in plan:
                 self._give_up(strand, str(error))
@@ -339,7 +343,7 @@ class Lane:
             start = strand.held
             self._memory.extend(strand.sequence, np.asarray(strand.ids[start : start + count], np.int32))
         said: list[Token] = []
-        for strand, at, row in ends:
+        for strand, at, row in step.ends:
             logits = self._context.logits(row)
             last = at == len(strand.ids) - 1
             if last and strand.drawn_at == len(strand.ids):
@@ -351,7 +355,7 @@ class Lane:
                     strand.seam.begin(self._lexicon)
             elif last:
                 said.extend(self._draw(strand, logits))
-        self._pace.took(len(rows), time.perf_counter() - began)
+        self._pace.took(len(step.rows), time.perf_counter() - began)
         return said
 
     def _leave(self, strand: Strand, remember: bool = True) -> None:
@@ -364,15 +368,3 @@ class Lane:
             else:
                 self._memory.forget(strand.sequence)
             strand.sequence = None
-
-
-def _rows(plan: Plan) -> int:
-    return sum(count for _, count in plan)
-
-
-def _common(other: Strand, strand: Strand) -> int:
-    """The length of the two prompts' common head; never all of the second."""
-    ours, theirs = strand.array(), other.array()
-    size = min(len(ours) - 1, len(theirs))
-    differing = (ours[:size] != theirs[:size]).nonzero()[0]
-    return int(differing[0]) if len(differing) else size

@@ -5,7 +5,7 @@ we open it with cffi in ABI mode and declare only what is used.  ABI mode trusts
 so `open_library` first compares what the library's own `*_default_params()` answer with what the
 pinned release is known to answer: a drifted layout is refused in words instead of crashing.
 
-Source of every declaration: `include/llama.h` in the sdist of the pinned release.
+Source of every declaration: `include/llama.h` and `tools/mtmd/mtmd.h` in the sdist of the pinned release.
 """
 
 from __future__ import annotations
@@ -149,6 +149,86 @@ size_t llama_state_seq_get_data(struct llama_context * ctx, uint8_t * dst, size_
 size_t llama_state_seq_set_data(struct llama_context * ctx, const uint8_t * src, size_t size, llama_seq_id seq);
 """
 
+# Pictures: batches in which rows of embeddings stand beside tokens, and the encoder of pictures.
+_CDEF_PICTURES = """
+struct llama_batch_ext;
+struct llama_embd {
+    const float * data;
+    size_t n_rows;
+    size_t n_embd;
+};
+int32_t llama_model_n_embd_inp(const struct llama_model * model);
+struct llama_batch_ext * llama_batch_ext_init(struct llama_context * ctx);
+void llama_batch_ext_free(struct llama_batch_ext * batch);
+void llama_batch_ext_clear(struct llama_batch_ext * batch);
+int32_t llama_batch_ext_add_token(struct llama_batch_ext * batch, llama_seq_id seq, llama_token id);
+int32_t llama_batch_ext_add_embd(struct llama_batch_ext * batch, llama_seq_id seq, struct llama_embd embd);
+bool llama_batch_ext_set_pos(struct llama_batch_ext * batch, int32_t idx, const llama_pos * pos);
+bool llama_batch_ext_set_output_logits(struct llama_batch_ext * batch, int32_t idx, bool value);
+int32_t llama_process(struct llama_context * ctx, int type, struct llama_batch_ext * batch);
+
+struct mtmd_context;
+struct mtmd_bitmap;
+struct mtmd_image_tokens;
+struct mtmd_input_chunk;
+struct mtmd_input_chunks;
+struct mtmd_input_part {
+    const void * text;
+    const struct mtmd_bitmap * bitmap;
+};
+struct mtmd_context_params {
+    bool use_gpu;
+    void * device;
+    bool print_timings;
+    int n_threads;
+    const char * image_marker;
+    const char * media_marker;
+    int flash_attn_type;
+    bool warmup;
+    int image_min_tokens;
+    int image_max_tokens;
+    void * cb_eval;
+    void * cb_eval_user_data;
+    int32_t batch_max_tokens;
+    void * progress_callback;
+    void * progress_callback_user_data;
+};
+struct mtmd_context_params mtmd_context_params_default(void);
+void mtmd_log_set(log_callback callback, void * user_data);
+struct mtmd_context * mtmd_init_from_file(const char * path, const struct llama_model * model,
+                                          const struct mtmd_context_params params);
+void mtmd_free(struct mtmd_context * ctx);
+bool mtmd_decode_use_non_causal(const struct mtmd_context * ctx, const struct mtmd_input_chunk * chunk);
+bool mtmd_decode_use_mrope(const struct mtmd_context * ctx);
+bool mtmd_support_vision(const struct mtmd_context * ctx);
+struct mtmd_bitmap * mtmd_bitmap_init(uint32_t nx, uint32_t ny, const unsigned char * data);
+void mtmd_bitmap_free(struct mtmd_bitmap * bitmap);
+void mtmd_bitmap_set_mergeable(struct mtmd_bitmap * bitmap, bool mergeable);
+struct mtmd_input_chunks * mtmd_input_chunks_init(void);
+size_t mtmd_input_chunks_size(const struct mtmd_input_chunks * chunks);
+const struct mtmd_input_chunk * mtmd_input_chunks_get(const struct mtmd_input_chunks * chunks, size_t idx);
+void mtmd_input_chunks_free(struct mtmd_input_chunks * chunks);
+int mtmd_input_chunk_get_type(const struct mtmd_input_chunk * chunk);
+const struct mtmd_image_tokens * mtmd_input_chunk_get_tokens_image(const struct mtmd_input_chunk * chunk);
+size_t mtmd_input_chunk_get_n_tokens(const struct mtmd_input_chunk * chunk);
+size_t mtmd_image_tokens_get_nx(const struct mtmd_image_tokens * image_tokens);
+int32_t mtmd_tokenize_from_parts(const struct mtmd_context * ctx, struct mtmd_input_chunks * output,
+                                 const struct mtmd_input_part * const * parts, size_t n_parts, bool add_special);
+int32_t mtmd_encode_chunk(struct mtmd_context * ctx, const struct mtmd_input_chunk * chunk);
+float * mtmd_get_output_embd(struct mtmd_context * ctx);
+
+struct gguf_context;
+struct gguf_init_params {
+    bool no_alloc;
+    void ** ctx;
+};
+struct gguf_context * gguf_init_from_file(const char * path, struct gguf_init_params params);
+void gguf_free(struct gguf_context * ctx);
+int64_t gguf_find_key(const struct gguf_context * ctx, const char * key);
+int gguf_get_kv_type(const struct gguf_context * ctx, int64_t key_id);
+const char * gguf_get_val_str(const struct gguf_context * ctx, int64_t key_id);
+"""
+
 # What the pinned release answers, field by field; spread over the whole struct so that a field
 # added, dropped or widened anywhere moves at least one of them.
 _MODEL_DEFAULTS = {
@@ -177,6 +257,16 @@ _CONTEXT_DEFAULTS = {
     "op_offload": True,
     "swa_full": True,
 }
+_PICTURE_DEFAULTS = {
+    "use_gpu": True,
+    "print_timings": True,
+    "n_threads": 4,
+    "flash_attn_type": -1,
+    "warmup": True,
+    "image_min_tokens": -1,
+    "image_max_tokens": -1,
+    "batch_max_tokens": 1024,
+}
 
 
 class LibraryError(Exception):
@@ -201,6 +291,7 @@ def open_library() -> tuple[Any, Any]:
     path = library_path()
     ffi = cffi.FFI()
     ffi.cdef(_CDEF)
+    ffi.cdef(_CDEF_PICTURES)
     try:
         lib: Any = ffi.dlopen(str(path))
     except OSError as error:
@@ -211,6 +302,7 @@ def open_library() -> tuple[Any, Any]:
         raise LibraryError(f"llama.cpp cannot be loaded: {error}") from error
     _check(lib.llama_model_default_params(), _MODEL_DEFAULTS, "model")
     _check(lib.llama_context_default_params(), _CONTEXT_DEFAULTS, "context")
+    _check(lib.mtmd_context_params_default(), _PICTURE_DEFAULTS, "picture")
     return ffi, lib
 
 

@@ -13,7 +13,8 @@ sequence they came from, so that a prompt asked again is not read again in anoth
 with over cells that another kind of step has computed.
 
 Laws: a sequence is only ever matched within its own workspace, so that neither time nor
-`cached_tokens` can tell one workspace of another's prompts.  The books say exactly what the
+`cached_tokens` can tell one workspace of another's prompts.  Tokens are counted, positions
+(`places.py`) are what the library is told.  The books say exactly what the
 library holds; `Context` is only changed through here, except for `decode` itself.
 """
 
@@ -27,6 +28,7 @@ import numpy.typing as npt
 
 from segue.engine.llama.context import Context, DecodeError
 from segue.engine.llama.ends import Ends
+from segue.engine.llama.places import NONE, Places
 from segue.engine.llama.sequence import Sequence
 
 _GROWTH = 256
@@ -93,10 +95,12 @@ class Memory:
         growth: int = 0,
         most: int | None = None,
         holder: Sequence | None = None,
+        places: Places = NONE,
     ) -> tuple[Sequence, int] | None:
         """A new running sequence, with the longest remembered head already in it, and that head's length: what
         `holder` has of it, where that is still there, else at most `most` tokens of whatever has most.  `growth`
-        is how long the answer may become.  None when every sequence number is in use by a running one."""
+        is how long the answer may become, `places` are the prompt's pictures.  None when every sequence number is in
+        use by a running one."""
         source, length = self._head(workspace, ids, most, holder)
         if source is not None:
             self._touch(source)
@@ -108,9 +112,9 @@ class Memory:
         if source is None or source not in self.sequences:
             source, length = self._head(workspace, ids, most, holder)
         sequence = self._new(workspace)
-        sequence.asked = len(ids)
+        sequence.asked, sequence.places = len(ids), places
         if source is not None and length:
-            self.context.share(source.number, sequence.number, length)
+            self.context.share(source.number, sequence.number, places.position(length))
             sequence.tokens = source.tokens[:length].copy()
             sequence.cells = source.cells[:length].copy()
             sequence.held = length
@@ -140,7 +144,9 @@ class Memory:
             common = holder.common(ids)
             return holder, common - (common == len(ids) and self.ends.holder(workspace, ids) is None)
         source, length = self.best(workspace, ids)
-        return source, length if most is None else min(length, most)
+        if source is None or most is None or length <= most:
+            return source, length
+        return source, source.places.whole(most)
 
     def _new(self, workspace: str) -> Sequence:
         sequence = Sequence(self._numbers.pop(), workspace, np.empty(0, np.int32), np.empty(0, np.int32))
@@ -155,12 +161,12 @@ class Memory:
             for sequence in list(self.sequences):
                 self.forget(sequence)
             return None
-        self.context.cut(source.number, length)
+        self.context.cut(source.number, source.places.position(length))
         saved, tokens = self.context.save(source.number), source.tokens[:length].copy()
         for sequence in list(self.sequences):
             self.forget(sequence)
         moved = self._new(source.workspace)
-        moved.running, moved.documents = False, source.documents
+        moved.running, moved.documents, moved.places = False, source.documents, source.places
         self.context.load(moved.number, saved)
         self.extend(moved, tokens)
         self.ends.moved(source, moved)
@@ -202,7 +208,7 @@ class Memory:
         """Keep the first `count` tokens of a running sequence."""
         if count >= sequence.held:
             return
-        self.context.cut(sequence.number, count)
+        self.context.cut(sequence.number, sequence.places.position(count))
         self._release(sequence.cells[count : sequence.held])
         given = min(sequence.held - count, sequence.taken)
         self._taken -= given

@@ -50,7 +50,7 @@ class Searching:
             if not nodes or strand.sequence is None:  # over; or it was the youngest itself
                 continue
             try:
-                rows = self._read(strand.sequence.number, seam, nodes)
+                rows = self._read(strand, strand.sequence.number, seam, nodes)
             except DecodeError as error:
                 self._failed(strand, str(error))
                 return 1
@@ -85,9 +85,10 @@ class Searching:
             self._prune(strand)
         return []
 
-    def _read(self, number: int, seam: Seam, nodes: Sequence[Node]) -> list[FloatRow]:
+    def _read(self, strand: Strand, number: int, seam: Seam, nodes: Sequence[Node]) -> list[FloatRow]:
         count = self._rows(seam, nodes)
-        rows = self._branches.read(number, [seam.branch(node) for node in nodes])
+        shift = strand.places.position(seam.at) - seam.at  # pictures stand before the answer
+        rows = self._branches.read(number, [seam.branch(node) for node in nodes], shift)
         self._memory.lend(count)
         return rows
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from segue.engine.llama.places import NONE, Places
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
@@ -27,9 +29,11 @@ class Sequence:
     """How many tokens its prompt had."""
     documents: frozenset[str] = frozenset()
     """The marks of the files that something of is in it."""
+    places: Places = NONE
+    """Its pictures, those of its prompt that are not computed yet included."""
 
     def common(self, ids: npt.NDArray[np.int32]) -> int:
-        """How many leading tokens of `ids` are computed here."""
+        """How many leading tokens of `ids` are computed here; no picture is halved."""
         size = min(self.held, len(ids))
         differing = np.nonzero(self.tokens[:size] != ids[:size])[0]
-        return int(differing[0]) if len(differing) else size
+        return self.places.whole(int(differing[0]) if len(differing) else size)

@@ -19,6 +19,11 @@ class LlamaSpec:
     `remembered` of them, until their room is needed.  `step_target_ms` is how long a step may
     take while others' answers run: a long prompt is read in pieces that fit it.
     Cells of prompts that are to last are kept in the folder `snapshots`, up to `snapshots_bytes_max`.
+    With `projector`, the file that encodes pictures for the model, it sees: a picture takes up to
+    `picture_tokens_max` places, a video `video_tokens_max`, of at most `frames_max` frames.  What was encoded
+    is remembered up to `encoded_bytes_max`; the pictures of all answers under way have together
+    `pictures_bytes_max`, unless it is one answer.  A picture that takes longer to encode than
+    `picture_timeout_s` ends the process.
     The deterministic lane runs one answer at a time; it is built at its first use, with a cache
     of its own of `context_tokens`.
     """
@@ -38,6 +43,13 @@ class LlamaSpec:
     snapshots: Path | None = None
     snapshots_bytes_max: int = 0
     remembered: int = 63
+    projector: Path | None = None
+    picture_tokens_max: int = 1_280
+    video_tokens_max: int = 8_192
+    frames_max: int = 80
+    encoded_bytes_max: int = 256 * 1024 * 1024
+    pictures_bytes_max: int = 512 * 1024 * 1024
+    picture_timeout_s: float = 600.0
     step_target_ms: int = 400
     prompt_piece_tokens: int = 128
     startup_timeout_s: float = 120.0

@@ -16,6 +16,7 @@ from segue.core.generation import Decoding
 from segue.engine.llama.context import DRAWN_ROWS_MAX
 from segue.engine.llama.frames import Joined, Open
 from segue.engine.llama.guide import Guide, Guides
+from segue.engine.llama.places import NONE, Places
 from segue.engine.llama.sampling import Sampler
 from segue.engine.llama.seam import Seam
 from segue.engine.llama.sequence import Sequence
@@ -39,6 +40,8 @@ class Strand:
     lasting: bool = False
     """Its prompt is worth a snapshot."""
     documents: frozenset[str] = frozenset()
+    places: Places = NONE
+    """Its pictures, all of which stand before its answer."""
     fleeting: bool = False
     """Nothing of it is remembered: one of its documents is to be forgotten."""
     sought: bool = False
@@ -104,7 +107,9 @@ class Strand:
         self.seam, self.joined, self.drawn_at = None, joined, common
 
 
-def strands_of(message: Open, vocabulary: Vocabulary, guides: Guides | None = None) -> list[Strand]:
+def strands_of(
+    message: Open, vocabulary: Vocabulary, guides: Guides | None = None, places: Places = NONE
+) -> list[Strand]:
     """A strand for each choice, at the point the message says; earlier tokens of the answer are counted again.
     The message's grammar must be compiled.  Raises GuideError."""
     decoding = Decoding(
@@ -146,6 +151,7 @@ def strands_of(message: Open, vocabulary: Vocabulary, guides: Guides | None = No
                 guide=guide,
                 lasting=message.lasting,
                 documents=frozenset(message.documents),
+                places=places,
                 prompt=prompt,
             )
         )

@@ -16,15 +16,20 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import assert_never
 
 from segue.engine.llama import frames
 from segue.engine.llama.context import Context, Model
+from segue.engine.llama.eyes import Eyes
+from segue.engine.llama.gallery import Gallery
 from segue.engine.llama.guide import GuideError, Guides
 from segue.engine.llama.lane import Lane
 from segue.engine.llama.library import PINNED, LibraryError, open_library
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace
+from segue.engine.llama.places import NONE, Places
+from segue.engine.llama.showing import placed
 from segue.engine.llama.snapshots import Snapshots
 from segue.engine.llama.spec import LlamaSpec, spec_from
 from segue.engine.llama.strand import Strand, strands_of
@@ -34,6 +39,28 @@ _LONG_CHARACTERS = 100_000
 _GONE_MAX = 1024
 _FORGETTING_S = 60.0
 """How long a question may have been on its way that was asked while its document was still there."""
+_BEAT_S = 5.0
+"""How often it says that it lives, while all that is to be done is to encode pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The pictures of these strands are encoded, or it is said what is wrong."""
+
+    strands: list[Strand]
+    lane: Lane
+    wrong: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """This answer's grammar is there."""
+
+    message: frames.Open
+    places: Places
+
+
+_Message = frames.See | frames.Open | frames.Cancel | frames.Forget | _Seen | _Compiled
 
 
 class Worker:
@@ -42,7 +69,7 @@ class Worker:
     def __init__(self, spec: LlamaSpec, channel: socket.socket) -> None:
         self._spec, self._channel = spec, channel
         self._sending = threading.Lock()
-        self._inbox: collections.deque[frames.Open | frames.Cancel | frames.Forget] = collections.deque()
+        self._inbox: collections.deque[_Message] = collections.deque()
         self._awake = threading.Condition()
         self._strands: dict[int, Strand] = {}
         self._long = ThreadPoolExecutor(1, "long texts")
@@ -54,6 +81,14 @@ class Worker:
             {*vocabulary.control.values(), *vocabulary.eog, *vocabulary.hidden.tolist()},
         )
         self._guides = Guides(vocabulary)
+        self._eyes = self._gallery = None
+        if spec.projector is not None:
+            self._eyes = Eyes(self._model, spec.projector, spec.threads or _processors(), spec.picture_tokens_max)
+            self._gallery = Gallery(self._eyes, spec.encoded_bytes_max)
+        self._pictures: dict[bytes, bytes] = {}
+        """Those of the next answer."""
+        self._looking = 0
+        """Strands that wait for their pictures."""
         self._gone: dict[int, None] = {}
         self._forgotten: dict[str, float] = {}
         """Documents, and until when nothing of them is remembered."""
@@ -74,6 +109,8 @@ class Worker:
                 eos=vocabulary.spelling(vocabulary.eos),
                 longest=vocabulary.longest,
                 control=list(vocabulary.control),
+                patch=self._eyes.patch if self._eyes is not None else 0,
+                clock=self._eyes.clock if self._eyes is not None else "counted",
             )
         )
         threading.Thread(target=self._read, daemon=True).start()
@@ -91,7 +128,8 @@ class Worker:
         memory = Memory(context, slots + remembered, self._model.divisible)
         pace = Pace(spec.step_target_ms / 1000, context.rows_max)
         kept = None if solitary else self._snapshots
-        return Lane(context, memory, self._model.vocabulary, self._lexicon, slots, pace, self._failed, solitary, kept)
+        words = self._model.vocabulary
+        return Lane(context, memory, words, self._lexicon, slots, pace, self._failed, solitary, kept, self._blind)
 
     def _folder(self) -> Snapshots | None:
         spec = self._spec
@@ -105,14 +143,25 @@ class Worker:
         """Act on what has been said; wait when there is nothing to do."""
         with self._awake:
             while not self._inbox and not self._busy():
-                self._awake.wait()
+                looking = self._gallery is not None and self._gallery.busy
+                if not self._awake.wait(_BEAT_S if looking else None):
+                    self._say([])
             messages = list(self._inbox)
             self._inbox.clear()
+        if self._gallery is not None and self._gallery.seconds > self._spec.picture_timeout_s:
+            sys.stderr.write("encoding a picture takes too long\n")
+            os._exit(1)
         cancelled = False
         for message in messages:
             match message:
+                case frames.See():
+                    self._pictures[message.digest] = message.pixels
                 case frames.Open():
                     self._open(message)
+                case _Compiled():
+                    self._begin(message.message, message.places)
+                case _Seen():
+                    self._enter(message)
                 case frames.Cancel():
                     strand = self._strands.pop(message.strand, None)
                     if strand is None:
@@ -135,11 +184,24 @@ class Worker:
         return self._shared.busy or (self._alone is not None and self._alone.busy)
 
     def _open(self, message: frames.Open) -> None:
+        pictures, self._pictures = self._pictures, {}
+        places = NONE
+        if message.views:
+            try:
+                if self._eyes is None:
+                    raise ValueError("the model sees nothing")
+                places = placed(message, pictures, self._eyes.patch, self._eyes.clock)
+            except (ValueError, KeyError) as error:
+                self._refuse(message, f"the pictures do not go with the prompt: {error}", form=False)
+                return
         if message.grammar and not self._guides.known(message.grammar):
-            self._long.submit(self._compile, message)
-            return
+            self._long.submit(self._compile, message, places)
+        else:
+            self._begin(message, places)
+
+    def _begin(self, message: frames.Open, places: Places) -> None:
         try:
-            strands = strands_of(message, self._model.vocabulary, self._guides)
+            strands = strands_of(message, self._model.vocabulary, self._guides, places)
         except GuideError as error:
             self._refuse(message, str(error))
             return
@@ -154,7 +216,44 @@ class Worker:
         for strand in strands:
             self._strands[strand.number] = strand
             strand.fleeting = fleeting
+        self._show(strands, lane)
+
+    def _show(self, strands: list[Strand], lane: Lane) -> None:
+        """Let them into the lane, those with pictures when these are encoded or known not to be needed."""
+        if not strands:
+            return
+        gallery, places = self._gallery, strands[0].places
+        if gallery is not None and places:
+            gallery.recall(places.unseen(0))
+            if missing := places.unseen(lane.remembered(strands[0])):
+                self._looking += len(strands)
+                gallery.see(
+                    missing,
+                    lambda: any(not strand.cancelled for strand in strands),
+                    lambda wrong: self._post(_Seen(strands, lane, wrong)),
+                )
+                return
+        for strand in strands:
             lane.add(strand)
+
+    def _blind(self, strand: Strand) -> None:
+        """What it was to find in the cache has gone meanwhile; only where something is remembered."""
+        self._show([strand], self._shared)
+
+    def _enter(self, seen: _Seen) -> None:
+        self._looking -= len(seen.strands)
+        for strand in seen.strands:
+            if strand.cancelled:
+                continue
+            if seen.wrong:
+                self._failed(strand, seen.wrong)
+            else:
+                seen.lane.add(strand)
+
+    def _post(self, message: _Message) -> None:
+        with self._awake:
+            self._inbox.append(message)
+            self._awake.notify()
 
     def _forget(self, documents: Sequence[str]) -> None:
         now = time.monotonic()
@@ -164,20 +263,18 @@ class Worker:
         if self._snapshots is not None:
             self._snapshots.forget(documents)
 
-    def _compile(self, message: frames.Open) -> None:
+    def _compile(self, message: frames.Open, places: Places) -> None:
         """On the thread for long work: the answer begins when its grammar is there."""
         try:
             self._guides.compile(message.grammar)
         except GuideError as error:
             self._refuse(message, str(error))
             return
-        with self._awake:
-            self._inbox.append(message)
-            self._awake.notify()
+        self._post(_Compiled(message, places))
 
-    def _refuse(self, message: frames.Open, detail: str) -> None:
+    def _refuse(self, message: frames.Open, detail: str, form: bool = True) -> None:
         for choice in message.choices:
-            self._send(frames.StrandFailed(choice.strand, detail, form=True))
+            self._send(frames.StrandFailed(choice.strand, detail, form))
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()
@@ -188,7 +285,10 @@ class Worker:
 
     def _say(self, said: list[frames.Token]) -> None:
         lanes = [lane for lane in (self._shared, self._alone) if lane is not None]
-        running, waiting = sum(len(lane.running) for lane in lanes), sum(len(lane.waiting) for lane in lanes)
+        running, waiting = (
+            sum(len(lane.running) for lane in lanes),
+            sum(len(lane.waiting) for lane in lanes) + self._looking,
+        )
         batches = sum(lane.batches for lane in lanes)
         used = self._shared.cells_used
         self._send(frames.Step(said, running, waiting, batches - self._batches_told, used))
@@ -216,10 +316,8 @@ class Worker:
                 case frames.Pieces():
                     pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
                     self._send(frames.Pieced(message.call, pieces))
-                case frames.Open() | frames.Cancel() | frames.Forget():
-                    with self._awake:
-                        self._inbox.append(message)
-                        self._awake.notify()
+                case frames.See() | frames.Open() | frames.Cancel() | frames.Forget():
+                    self._post(message)
                 case _:
                     assert_never(message)
 

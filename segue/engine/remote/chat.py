@@ -1,8 +1,9 @@
 """Any OpenAI-compatible chat upstream, the service itself among them: messages in, text out.
 
 It takes no token ids, so the conversation is read back out of the prompt: between marks that no caller's text can
-spell (two control tokens of our own, behind the vocabulary's) stand role and content, as `TEMPLATE` put them.  Its
-text is told in the vocabulary's tokens, which are near its own.
+spell (control tokens of our own, behind the vocabulary's) stand role and content, as `TEMPLATE` put them.  Its
+text is told in the vocabulary's tokens, which are near its own.  Pictures go as `image_url` parts with data URIs, a
+video as its frames, where a picture's places stand in the prompt.
 
 What it lacks: scores, constraints and log probabilities, which its card does not offer; and the continuation of a
 prefix, unless it is said by which field it takes one.  Then an answer cannot go on elsewhere either.
@@ -10,6 +11,7 @@ prefix, unless it is said by which field it takes one.  Then an answer cannot go
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,14 +19,23 @@ import msgspec
 
 from segue.core.errors import EngineFailed, EngineLost, Fault, NotSupported
 from segue.core.generation import FinishReason
+from segue.core.media import Sight, View
+from segue.core.places import count
 from segue.engine.remote.kind import Ask, Call, Facts, Said, Scores, Strange, call, decoded, unknown_refusal
+from segue.engine.remote.picture import data_uri
 from segue.engine.remote.spec import PrefixForm
 from segue.engine.words import Table, Words
 
 START, END = "<|im_start|>", "<|im_end|>"
+IMAGE, VIDEO = "<|image_pad|>", "<|video_pad|>"
 TEMPLATE = (
     "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{{- '<|im_start|>' + message.role + '\\n' }}"
+    "{%- if message.content is string %}{{- message.content }}"
+    "{%- else %}{%- for part in message.content %}"
+    "{%- if part.type == 'text' %}{{- part.text }}{%- else %}{{- '<|' + part.type + '_pad|>' }}{%- endif %}"
+    "{%- endfor %}{%- endif %}"
+    "{{- '<|im_end|>\\n' }}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
@@ -37,15 +48,17 @@ _OPTIONS: dict[PrefixForm, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 class Marked(Words):
-    """A vocabulary with the two marks behind it, which are the only control tokens."""
+    """A vocabulary with our marks behind it, which are the only control tokens."""
 
     def __init__(self, inner: Words) -> None:
         self._inner = inner
         start = inner.size
-        pieces = [*inner.pieces(range(inner.size)), START.encode(), END.encode()]
-        marks = {start: START, start + 1: END}
+        spelled = (START, END, IMAGE, VIDEO)
+        pieces = [*inner.pieces(range(inner.size)), *(mark.encode() for mark in spelled)]
+        marks = {start + at: mark for at, mark in enumerate(spelled)}
+        hidden = [token for token in marks if token != start + 1]
         super().__init__(
-            Table(pieces=pieces, steering=marks, markup=[], eog=frozenset({start + 1}), hidden=[start], eos=start + 1)
+            Table(pieces=pieces, steering=marks, markup=[], eog=frozenset({start + 1}), hidden=hidden, eos=start + 1)
         )
 
     def _tokens(self, text: str) -> list[int]:
@@ -84,8 +97,9 @@ class Chat:
     hints = False
     able = frozenset[Literal["score", "json"]]()
 
-    def __init__(self, model: str, words: Marked, prefix: PrefixForm, extras: bool) -> None:
+    def __init__(self, model: str, words: Marked, prefix: PrefixForm, extras: bool, sight: Sight | None = None) -> None:
         self._model, self._words, self._prefix, self._extras = model, words, prefix, extras
+        self._sight = sight
 
     def look(self) -> str:
         return "/models"
@@ -147,11 +161,12 @@ class Chat:
         start, end = self._words.control[START], self._words.control[END]
         messages: list[dict[str, Any]] = []
         turn: list[int] = []
+        views = deque(ask.views)
         for token in ask.ids[: ask.answer_at]:
             if token == start:
                 turn = []
             elif token == end:
-                messages.append(self._message(turn))
+                messages.append(self._message(turn, views))
             else:
                 turn.append(token)
         said = self._text(ask.ids[ask.answer_at :])
@@ -162,12 +177,41 @@ class Chat:
         mark, options = _OPTIONS[self._prefix]
         return [*messages, {"role": "assistant", "content": said, **mark}], options
 
-    def _message(self, turn: Sequence[int]) -> dict[str, Any]:
-        role, _, content = self._text(turn).partition("\n")
-        return {"role": role, "content": content}
+    def _message(self, turn: Sequence[int], views: deque[View]) -> dict[str, Any]:
+        """A turn, its pictures taken from `views`."""
+        first = next((at for at, token in enumerate(turn) if token < 0), len(turn))
+        role, _, content = self._text(turn[:first]).partition("\n")
+        if first == len(turn):
+            return {"role": role, "content": content}
+        if self._sight is None:
+            raise EngineFailed("the upstream sees no pictures")
+        parts, at = [_said(content)], first
+        while at < len(turn):
+            if turn[at] < 0:
+                view = views.popleft()
+                parts.append(_shown(view))
+                at += count(view, self._sight.patch)
+                continue
+            end = next((other for other in range(at, len(turn)) if turn[other] < 0), len(turn))
+            parts.append(_said(self._text(turn[at:end])))
+            at = end
+        return {"role": role, "content": [part for part in parts if part.get("text") != ""]}
 
     def _text(self, ids: Sequence[int]) -> str:
         return b"".join(self._words.pieces(ids)).decode("utf-8", "replace")
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _shown(view: View) -> dict[str, Any]:
+    if view.sort == "image":
+        return {"type": "image_url", "image_url": {"url": data_uri(view.pictures[0])}}
+    made: dict[str, Any] = {"type": "video", "video": [data_uri(picture) for picture in view.pictures]}
+    if view.seconds > 0:
+        made["fps"] = round(1 / view.seconds, 3)
+    return made
 
 
 def _finish(reason: str | None) -> FinishReason | None:

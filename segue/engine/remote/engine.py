@@ -232,6 +232,7 @@ class RemoteEngine:
             control_tokens=tuple(words.control),
             abilities=spec.abilities | upstream.kind.able,
             decoding=spec.decoding,
+            sight=spec.sight,
         )
 
 

@@ -19,6 +19,7 @@ import msgspec
 from segue.core import frozen
 from segue.core.errors import EngineFailed, Fault
 from segue.core.generation import Constraint, Decoding, FinishReason
+from segue.core.media import View
 
 T = TypeVar("T")
 _SHOWN_CHARACTERS_MAX = 200
@@ -34,7 +35,7 @@ class Ask:
 
     The first `answer_at` of `ids` are no part of it.  `seed` is for these tokens alone.  `bias` is added to logits;
     `allowed`, where it is given, are the only tokens that may come.  `constraint` holds from the first token on.
-    `space` names who may share what the upstream remembers of prompts.
+    `space` names who may share what the upstream remembers of prompts.  `views` are what stands at negative ids.
     """
 
     ids: Sequence[int]
@@ -47,6 +48,7 @@ class Ask:
     allowed: Sequence[int] | None = None
     constraint: Constraint | None = None
     space: str = ""
+    views: tuple[View, ...] = ()
 
 
 @frozen

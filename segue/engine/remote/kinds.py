@@ -30,7 +30,7 @@ def kind_of(shared: Shared, spec: RemoteSpec) -> Kind:
             return Sglang(sorted(words.eog))
         case "chat":
             assert isinstance(words, Marked)
-            return Chat(spec.model, words, spec.prefix, spec.extras)
+            return Chat(spec.model, words, spec.prefix, spec.extras, spec.sight)
         case _ as unknown:
             assert_never(unknown)
 

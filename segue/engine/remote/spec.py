@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from segue.core.generation import Ability, Decoding
+from segue.core.media import Sight
 
 PrefixForm = Literal["", "partial", "prefix", "continue"]
 PREFIX_FORMS: tuple[PrefixForm, ...] = ("", "partial", "prefix", "continue")
@@ -61,3 +62,5 @@ class RemoteSpec:
     """By which field a chat upstream takes a prefix; "" for one that cannot."""
     extras: bool = True
     """Whether a chat upstream takes `top_k` and `repetition_penalty`."""
+    sight: Sight | None = None
+    """Which pictures a chat upstream is sent, None for none; the others take none beside token ids."""

@@ -149,6 +149,7 @@ class Strand:
             allowed=None if turn is None else turn.allowed,
             constraint=prompt.constraint if self._hinting else None,
             space=self.space,
+            views=prompt.views,
         )
 
     def _corrections(self) -> dict[int, float]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import get_args
 
+import PIL.Image
 import pytest
 
 from segue.core.errors import EngineFailed, NotSupported
 from segue.core.generation import Constraint, Decoding, Seam, Segment
+from segue.core.media import Medium, Placed, Sight
+from segue.core.request import Caller, Message, Request
 from segue.engine.base import Engine
 from segue.engine.remote.kind import Ask
 from segue.engine.remote.llama_server import lark
 from segue.engine.remote.spec import KINDS, KindName
 from segue.engine.remote.vllm import structured
 from segue.engine.seam.cover import Budget, Search
+from segue.prompt import template
+from segue.prompt.pictures import Shown
 from tests.engine.conformance import EngineConformance, ask, data_of, ids_of, run
 from tests.engine.remote.fake import Toy, logits, shared, upstream
+from tests.pictures import image, video
 
 TOKENS: list[KindName] = ["vllm", "sglang"]
 
@@ -124,6 +133,45 @@ async def test_a_conversation_is_read_back_out_of_the_prompt() -> None:
     assert fields["messages"] == [{"role": "user", "content": text}, said]
     assert (fields["model"], fields["seed"] == 5, fields["top_k"]) == ("toy", False, 20)
     assert chunks[-1].cached_tokens == 3
+
+
+async def test_pictures_go_as_data_uris_where_they_stood() -> None:
+    sight = Sight(28, 4 * 784, 1280 * 784, 8192, 80)
+    one, film = image(1, 56, 84), video(2, 3)
+    media = Medium("image", ("a",)), Medium("video", ("b",))
+    turn = Message("user", "What is <|image_pad|> and this?", media=(Placed(8, media[0]), Placed(31, media[1])))
+    request = Request("r", Caller("k", "w"), "toy", (Message("system", "Look."), turn, Message("user", "Well?")))
+    async with upstream("chat", sight=sight) as (engine, fake):
+        assert template.shows_pictures(engine.card)
+        shown = Shown(engine.card, {media[0]: one, media[1]: film})
+        ids = await shown.ids(engine.encode, template.render(engine.card, request), request)
+        prompt = await ask(engine, ids=ids, answer_at=len(ids), views=shown.views(request))
+        await run(engine, prompt)
+        (_, fields) = fake.asked[-1]
+        assert (await run(engine, replace(prompt, choices=2)))[1]
+    system, user, last = fields["messages"]
+    assert (system, last) == ({"role": "system", "content": "Look."}, {"role": "user", "content": "Well?"})
+    texts = [part["text"] for part in user["content"] if part["type"] == "text"]
+    assert texts == ["What is ", "<|image_pad|> and this?"]
+    assert [part["type"] for part in user["content"]] == ["text", "image_url", "text", "video"]
+    _, sent, _, frames = user["content"]
+    shown_first = one.pictures[0]
+    assert decoded_png(sent["image_url"]["url"]) == (shown_first.width, shown_first.height, shown_first.pixels)
+    assert [decoded_png(each)[2] for each in frames["video"]] == [each.pixels for each in film.pictures]
+    assert frames["fps"] == 2.0
+
+
+async def test_an_upstream_that_is_not_said_to_see_has_no_sight() -> None:
+    async with upstream("chat") as (engine, _):
+        assert engine.card.sight is None
+
+
+def decoded_png(uri: str) -> tuple[int, int, bytes]:
+    kind, data = uri.split(",")
+    assert kind == "data:image/png;base64"
+    with PIL.Image.open(io.BytesIO(base64.b64decode(data)), formats=["PNG"]) as picture:
+        assert picture.mode == "RGB"
+        return picture.width, picture.height, picture.tobytes()
 
 
 @pytest.mark.parametrize(
