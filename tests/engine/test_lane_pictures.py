@@ -11,18 +11,20 @@ import pytest
 from segue.core import places as layout
 from segue.core.generation import Decoding
 from segue.core.media import View
+from segue.engine.llama import frames
 from segue.engine.llama.places import Places, Shot, laid_out
-from segue.engine.llama.strand import Strand
-from tests.engine.lanes import Bench
+from segue.engine.llama.strand import Strand, strands_of
+from tests.engine.lanes import LETTERS, Bench, check, lane, message, opened
 from tests.engine.toy import toy_answer, toy_strand
 from tests.pictures import image, video
 
 PATCH = 28
+HOW = Decoding(temperature=0.9, top_p=1.0, top_k=0, seed=3)
 POOL = [image(1, 56, 84), image(2, 84, 28), image(3, 140, 140), video(4, 3), video(5, 6, 28, 56), image(6, 28, 28)]
 
 
-def shown(number: int, parts: Sequence[int | View], tokens: int, how: Decoding, encoded: bool = True) -> Strand:
-    """A strand of tokens and pictures; a row of the toy's is the id that stands there."""
+def seen(parts: Sequence[int | View], encoded: bool = True) -> tuple[list[int], Places]:
+    """The ids, and where pictures are among them; a row of the toy's is the id that stands there."""
     ids: list[int] = []
     made = []
     for part in parts:
@@ -30,15 +32,21 @@ def shown(number: int, parts: Sequence[int | View], tokens: int, how: Decoding, 
             ids.append(part)
             continue
         grid = layout.grid(part, PATCH)
-        seen = layout.ids(part, PATCH)
+        named = layout.ids(part, PATCH)
         size = grid[1] * grid[2]
         shots = []
         for at in range(grid[0]):
-            rows = np.asarray(seen[at * size : (at + 1) * size], np.float64)[:, None]
+            rows = np.asarray(named[at * size : (at + 1) * size], np.float64)[:, None]
             shots.append(Shot(b"", 0, 0, (), rows if encoded else None))  # type: ignore[arg-type]
         made.append(laid_out(len(ids), grid, part.seconds, "timed", shots))
-        ids += seen
-    return toy_strand(number, ids, tokens, how, places=Places(tuple(made)))
+        ids += named
+    return ids, Places(tuple(made))
+
+
+def shown(number: int, parts: Sequence[int | View], tokens: int, how: Decoding, encoded: bool = True) -> Strand:
+    """A strand of tokens and pictures."""
+    ids, places = seen(parts, encoded)
+    return toy_strand(number, ids, tokens, how, places=places)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -116,11 +124,31 @@ def test_what_was_not_encoded_is_needed_only_where_it_is_not_remembered() -> Non
     assert bench.said[2] == wanted
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_prefixes_behind_pictures_are_searched_over_their_cells(seed: int) -> None:
+    """Each joins as its law says, whatever the others' pictures are, and whoever begins alike shares the beginning."""
+    rng = random.Random(seed)
+    bench, sent = lane(cells=500), []
+    for number in range(5):
+        plain = message(rng, number)
+        text = frames.unpack_ids(plain.ids)
+        behind = plain.answer_at - rng.randrange(plain.answer_at)
+        ids, places = seen([5, POOL[rng.randrange(2)], 6, rng.choice(POOL), *text[plain.answer_at - behind :]])
+        asked = opened(ids, len(ids) - len(text) + plain.answer_at, HOW, 6, [choice.strand for choice in plain.choices])
+        sent.append(asked)
+        for strand in strands_of(asked, LETTERS, None, places):  # type: ignore[arg-type]
+            bench.lane.add(strand)
+    bench.run()
+    for asked in sent:
+        check(bench, asked)
+    assert bench.context.probes
+
+
 def test_positions() -> None:
     """As the model's own code lays them out: a picture begins one behind the text before it in all dimensions, and the
     text behind it one after the largest of it."""
     places = shown(0, [1, 2, image(1, 84, 56), 3, video(2, 4, 28, 56), 4], 1, Decoding()).places
-    rows = [(None if (seen := places.seen(at)) is None else seen[1].tolist()) for at in range(2 + 6 + 1 + 4 + 1)]
+    rows = [(None if (row := places.seen(at)) is None else row[1].tolist()) for at in range(2 + 6 + 1 + 4 + 1)]
     assert rows[2:8] == [[2, 2 + y, 2 + x, 0] for y in range(2) for x in range(3)]
     assert [places.position(at) for at in (0, 1, 2, 7, 8)] == [0, 1, 2, 2, 5]
     # Two frames each second: the second pair begins two half seconds behind the first.

@@ -161,5 +161,5 @@ class LetterVocabulary:
     lexicon = Lexicon(pieces, {EOG})
 
     def piece(self, token: int) -> bytes:
-        """Its bytes."""
-        return self.pieces[token]
+        """Its bytes; a picture's place has none."""
+        return self.pieces[token] if token >= 0 else b""
