@@ -67,8 +67,9 @@ class Gallery:
                     self.encoded += 1
                     self._keep(shot.key, shot.rows)
                     shot.frames = ()
-        except (EyesError, MemoryError) as error:
-            wrong = str(error) or "no memory for the picture"
+        except Exception as error:
+            # Whatever it is, somebody waits: a strand whose picture never comes would wait for ever.
+            wrong = str(error) if isinstance(error, EyesError) else type(error).__name__
         finally:
             self._began = None
             with self._lock:
