@@ -67,8 +67,7 @@ class Gallery:
                     self.encoded += 1
                     self._keep(shot.key, shot.rows)
                     shot.frames = ()
-        except Exception as error:
-            # Whatever it is, somebody waits: a strand whose picture never comes would wait for ever.
+        except Exception as error:  # noqa: BLE001 - a strand whose picture never comes would wait for ever
             wrong = str(error) if isinstance(error, EyesError) else type(error).__name__
         finally:
             self._began = None
