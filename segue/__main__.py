@@ -8,55 +8,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
-
-from segue import __version__
 from segue.catalogue.pull import PullFailed
 from segue.catalogue.table import CatalogueInvalid
-from segue.cli import complete, doctor, files, keys, models, serve, store, usage, workspaces
+from segue.cli.commands import app
 from segue.cli.terminal import FAILED, INTERRUPTED, MISUSED, Stop, say
 from segue.config_read import SettingsInvalid
 from segue.core.errors import EngineFailed, Fault
 from segue.policy.inspection.words import WordsInvalid
 from segue.store.base import StoreUnusable
 
-app = typer.Typer(
-    help="A self-hosted server for Alibaba Model Studio's text-generation API, with exact prefix continuation.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("serve")(serve.serve)
-app.command("complete")(complete.complete)
-app.command("doctor")(doctor.doctor)
-app.command("usage")(usage.usage)
-app.add_typer(models.commands, name="models")
-app.add_typer(keys.commands, name="key")
-app.add_typer(workspaces.commands, name="workspace")
-app.command("audit")(workspaces.audit)
-app.add_typer(files.commands, name="file")
-app.add_typer(store.commands, name="store")
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"segue {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
-) -> None:
-    """Nothing of its own."""
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
+    args = list(sys.argv[1:] if words is None else words)
     try:
-        app(args=list(sys.argv[1:] if words is None else words), prog_name="segue")
+        app(args[0] if args else "")(args=args, prog_name="segue")
     except SystemExit as exit:
         # Typer has shown what is wrong with the words, or what was asked for.
         return exit.code if isinstance(exit.code, int) else FAILED

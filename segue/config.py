@@ -19,6 +19,7 @@ import platformdirs
 FILE_NAME = "segue.toml"
 CONFIG_VARIABLE = "SEGUE_CONFIG"
 API_KEY_VARIABLE = "SEGUE_API_KEY"
+URL_VARIABLE = "SEGUE_URL"  # which server the commands ask; no setting of a server
 
 
 def _setting(

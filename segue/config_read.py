@@ -16,8 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segue.config import API_KEY_VARIABLE, CONFIG_VARIABLE, FILE_NAME, Row, Settings, plain, rows, sections
+from segue.config import (
+    API_KEY_VARIABLE,
+    CONFIG_VARIABLE,
+    FILE_NAME,
+    URL_VARIABLE,
+    Row,
+    Settings,
+    plain,
+    rows,
+    sections,
+)
 
+_OTHERS = (CONFIG_VARIABLE, API_KEY_VARIABLE, URL_VARIABLE)
 # A container orchestrator that runs a service named "segue" sets these; they are not ours.
 _ORCHESTRATOR = re.compile(r"SEGUE_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 
@@ -115,7 +126,7 @@ def _read_env(
             raw[by_variable[variable]] = _Raw(value, variable, cwd)
             continue
         foreign = _ORCHESTRATOR.fullmatch(variable) or (variable == "SEGUE_PORT" and "://" in value)
-        if variable.startswith("SEGUE_") and not foreign and variable not in (CONFIG_VARIABLE, API_KEY_VARIABLE):
+        if variable.startswith("SEGUE_") and not foreign and variable not in _OTHERS:
             problems.append(f"{variable}: there is no such setting{_nearest(variable, by_variable)}")
 
 

@@ -12,7 +12,8 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Column, Table
 
-from segue.cli.terminal import Stop, err, out, say
+from segue.cli.terminal import KeyOption, Stop, err, out, say
+from segue.config import URL_VARIABLE
 
 if TYPE_CHECKING:
     from segue.cli.filing import Entry, Remote
@@ -21,8 +22,9 @@ _LOOK_S = 0.5
 
 commands = typer.Typer(help="The files of a running server.", no_args_is_help=True)
 
-UrlOption = Annotated[str, typer.Option("--url", help="The server.", show_default=True)]
-KeyOption = Annotated[str, typer.Option("--key", envvar="DASHSCOPE_API_KEY", help="A key of its.", show_envvar=True)]
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar=URL_VARIABLE, help="The server.", show_default=True, show_envvar=True)
+]
 HERE = "http://127.0.0.1:8000"
 
 
@@ -36,12 +38,15 @@ def add_files(
 ) -> None:
     """Upload files.  Their ids go to standard output, in the order they were named."""
     with _files(url, key) as server, ExitStack() as stack:
-        bars = stack.enter_context(_bars())
-        ids = [_uploaded(server, path, purpose, bars) for path in files]
+        shown = stack.enter_context(bars())
+        ids = []
+        for path in files:
+            ids.append(uploaded(server, path, purpose, shown))
+            out().print(ids[-1], markup=False)
         troubled = 0
         if wait:
             for id, path in zip(ids, files, strict=True):
-                entry = _awaited(server, id, path.name, bars)
+                entry = awaited(server, id, path.name, shown)
                 if entry.status == "error":
                     say(f"{path.name}: {entry.trouble}")
                     troubled += 1
@@ -107,7 +112,7 @@ def _state(entry: Entry) -> str:
 
 
 @contextmanager
-def _bars() -> Iterator[Progress | None]:
+def bars() -> Iterator[Progress | None]:
     """Bars where there is a terminal."""
     if not err().is_terminal:
         yield None
@@ -140,30 +145,29 @@ class _Told:
         return self._file.seek(offset, whence)
 
 
-def _uploaded(server: Remote, path: Path, purpose: str, bars: Progress | None) -> str:
-    """The id of the file, which is shown too."""
+def uploaded(server: Remote, path: Path, purpose: str, shown: Progress | None) -> str:
+    """Upload a file; its id.  Raises Stop."""
     try:
         with path.open("rb") as file:
             sent: BinaryIO = file
-            if bars is not None:
-                task = bars.add_task("uploading", total=path.stat().st_size, name=path.name)
-                sent = cast(BinaryIO, _Told(file, bars, task))
+            if shown is not None:
+                task = shown.add_task("uploading", total=path.stat().st_size, name=path.name)
+                sent = cast(BinaryIO, _Told(file, shown, task))
             id = server.add(path.name, sent, purpose)
     except OSError as error:
         raise Stop(f"{path}: {error.strerror}") from error
-    if bars is not None:
-        bars.remove_task(task)
-    out().print(id, markup=False)
+    if shown is not None:
+        shown.remove_task(task)
     return id
 
 
-def _awaited(server: Remote, id: str, name: str, bars: Progress | None) -> Entry:
+def awaited(server: Remote, id: str, name: str, shown: Progress | None) -> Entry:
     """The file, once it has been read or cannot be."""
-    task = None if bars is None else bars.add_task("reading", total=1.0, name=name)
+    task = None if shown is None else shown.add_task("reading", total=1.0, name=name)
     while (entry := server.show(id)).status == "processing":
-        if bars is not None and task is not None:
-            bars.update(task, completed=entry.progress)
+        if shown is not None and task is not None:
+            shown.update(task, completed=entry.progress)
         time.sleep(_LOOK_S)
-    if bars is not None and task is not None:
-        bars.remove_task(task)
+    if shown is not None and task is not None:
+        shown.remove_task(task)
     return entry

@@ -9,10 +9,8 @@ from typing import BinaryIO
 import httpx
 import msgspec
 
-from segue.cli.terminal import Stop
+from segue.cli.remote import client, lost, refused, strange
 
-_CONNECT_S = 5.0
-_READ_S = 300.0
 _PAGE = 100
 
 
@@ -46,15 +44,6 @@ class _Listed(msgspec.Struct):
 
 class _Added(msgspec.Struct):
     id: str
-
-
-class _Wrong(msgspec.Struct):
-    message: str = ""
-
-
-class _Refusal(msgspec.Struct):
-    message: str = ""
-    error: _Wrong = msgspec.field(default_factory=_Wrong)
 
 
 class Remote:
@@ -93,24 +82,17 @@ class Remote:
 @contextmanager
 def remote(url: str, key: str) -> Iterator[Remote]:
     """The files of the server at `url`."""
-    limits = httpx.Timeout(_READ_S, connect=_CONNECT_S)
-    headers = {"authorization": f"Bearer {key}"}
     try:
-        with httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=limits) as client:
-            yield Remote(client)
+        with client(url, key) as server:
+            yield Remote(server)
     except httpx.HTTPError as error:
-        raise Stop(f"{url} cannot be reached: {error or type(error).__name__}") from error
+        raise lost(url, error) from error
     except msgspec.MsgspecError as error:
-        raise Stop(f"{url} does not speak this API: {error}") from error
+        raise strange(url, error) from error
 
 
 def _answer(response: httpx.Response) -> bytes:
     """Its body.  Raises Stop for a refusal."""
     if response.status_code != 200:
-        try:
-            told = msgspec.json.decode(response.content, type=_Refusal)
-            message = told.error.message or told.message
-        except msgspec.MsgspecError:
-            message = response.text[:200]
-        raise Stop(f"the server answers {response.status_code}: {message}")
+        raise refused(str(response.request.url.copy_with(raw_path=b"/")).rstrip("/"), response)
     return response.content

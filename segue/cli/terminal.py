@@ -7,6 +7,8 @@ never a trace.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from segue.catalogue.pull import CHECKING, Patience, Step, Tell, pull
 from segue.catalogue.read import Entry
 from segue.catalogue.shelf import Shelf
-from segue.config import Settings
+from segue.config import URL_VARIABLE, Settings
+
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
 
 FAILED = 1
 MISUSED = 2
@@ -27,6 +35,13 @@ INTERRUPTED = 130
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file; default: segue.toml, where there is one.")
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", envvar=URL_VARIABLE, help="Ask this server, e.g. http://127.0.0.1:8000.", show_envvar=True),
+]
+KeyOption = Annotated[
+    str, typer.Option("--key", envvar="DASHSCOPE_API_KEY", help="A key of the server's.", show_envvar=True)
 ]
 
 
@@ -39,14 +54,35 @@ class Stop(Exception):
         self.status = status
 
 
+def plain() -> bool:
+    """Does the user want neither colour nor bold?  https://no-color.org, and terminals that can do neither."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
 def out() -> Console:
     """For what was asked for."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, color_system=None if plain() else "auto")
 
 
 def err() -> Console:
     """For everything about it."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, color_system=None if plain() else "auto")
+
+
+def write(text: str, dim: bool = False) -> None:
+    """To standard output as UTF-8, whatever the locale says, and at once.  To the letter, but that a terminal is not
+    given what would steer it: a model, or a document that it has read, may say anything."""
+    if sys.stdout.isatty():
+        text = harmless(text)
+        text = f"\x1b[2m{text}\x1b[0m" if dim and not plain() else text
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
+    sys.stdout.buffer.flush()
+
+
+def harmless(text: str) -> str:
+    """The text with pictures of its control characters, but for tab and newline."""
+    return text.translate(_PICTURES)
 
 
 def say(message: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from segue.__main__ import main
 from segue.catalogue.read import names_served, read_catalogue
-from segue.config import API_KEY_VARIABLE, CONFIG_VARIABLE, Settings, rows, sections
+from segue.config import API_KEY_VARIABLE, CONFIG_VARIABLE, URL_VARIABLE, Settings, rows, sections
 from segue.config_read import load
 from tests.docs.tables import ROOT, pages
 
@@ -76,7 +76,7 @@ def test_no_foreign_hosts_and_no_paths_of_one_machine(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_settings_that_are_named_exist(name: str) -> None:
-    known = {row.variable for row in rows()} | {API_KEY_VARIABLE, CONFIG_VARIABLE}
+    known = {row.variable for row in rows()} | {API_KEY_VARIABLE, CONFIG_VARIABLE, URL_VARIABLE}
     assert set(re.findall(r"\bSEGUE_[A-Z_]+[A-Z]\b", PAGES[name])) <= known
     keys = re.findall(rf"`((?:{'|'.join(sections())})\.[a-z_]+)\b[^`(]*`", PAGES[name])
     assert {key for key in keys if not key.endswith((".py", ".sqlite"))} <= {row.key for row in rows()}
