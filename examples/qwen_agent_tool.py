@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import ClassVar
 
 from qwen_agent.agents import Assistant
 from qwen_agent.tools.base import BaseTool, register_tool
@@ -12,7 +13,7 @@ class StockLevel(BaseTool):
     """How many there are of a thing."""
 
     description = "How many pieces of an article are in the warehouse."
-    parameters = [{"name": "article", "type": "string", "description": "The article.", "required": True}]
+    parameters: ClassVar = [{"name": "article", "type": "string", "description": "The article.", "required": True}]
 
     def call(self, params: str, **kwargs: object) -> str:
         return json.dumps({"article": json.loads(params)["article"], "pieces": 42})
@@ -27,9 +28,7 @@ model = {
 }
 agent = Assistant(llm=model, function_list=["stock_level"], system_message="You look things up before you answer.")
 question = [{"role": "user", "content": "How many lamps are in the warehouse? Call stock_level."}]
-said = []
-for said in agent.run(question):
-    pass
+*_, said = agent.run(question)  # each piece is the whole list so far
 for message in said:
     called = message.get("function_call")
     print(message["role"], "calls " + called["arguments"] if called else message["content"], sep=": ")

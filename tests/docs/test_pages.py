@@ -104,7 +104,7 @@ def test_commands_and_options_that_are_named_exist(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(command)
-    groups = ("models", "key", "workspace", "store")
+    groups = ("models", "key", "workspace", "store", "file")
     names = words[: 2 if words[0] in groups and len(words) > 1 else 1]
     assert main([*names, "--help"]) == 0
     told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
@@ -114,7 +114,20 @@ def test_commands_and_options_that_are_named_exist(
 
 def test_there_are_commands_to_check() -> None:
     told = {command.split()[0] for command in commands()}
-    assert told >= {"audit", "complete", "doctor", "file", "key", "models", "serve", "store", "usage", "workspace"}
+    assert told >= {
+        "audit",
+        "chat",
+        "complete",
+        "completion",
+        "doctor",
+        "file",
+        "key",
+        "models",
+        "serve",
+        "store",
+        "usage",
+        "workspace",
+    }
 
 
 @pytest.mark.parametrize(("name", "code"), blocks("python"))
