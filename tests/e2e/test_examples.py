@@ -1,5 +1,5 @@
-"""Every program in `examples/` runs against a server: those with the SDKs always, those with frameworks in an environment
-of their own."""
+"""Every program in `examples/` runs against a server: those with an SDK always, those with a framework in an
+environment of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,9 +86,9 @@ def test_node(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def frameworks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], list[str]]]:
-    """An environment with what the examples name; `SEGUE_TEST_EXAMPLES_PYTHON` gives one that is there already."""
-    python = os.environ.get("SEGUE_TEST_EXAMPLES_PYTHON", "")
+def frameworks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    """An environment with what the examples name; `EXAMPLES_PYTHON` gives one that is there already."""
+    python = os.environ.get("EXAMPLES_PYTHON", "")
     if not python:
         folder = tmp_path_factory.mktemp("frameworks")
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -97,7 +97,7 @@ def frameworks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
         fetched = subprocess.run([python, *wanted], capture_output=True, text=True, check=False)
         if fetched.returncode:
             pytest.skip(f"pip cannot fetch: {fetched.stderr[-300:]}")
-    yield lambda name: [python, str(EXAMPLES / name)]
+    return lambda name: [python, str(EXAMPLES / name)]
 
 
 @pytest.mark.slow
