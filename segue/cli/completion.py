@@ -188,24 +188,35 @@ def _zsh_function(command: Command, known: dict[str, Command]) -> str:
 
 def fish(found: list[Command]) -> str:
     """The script of fish."""
-    lines = ["# Completion of segue for fish, written by `segue completion fish`.", "complete -c segue -f"]
+    known = " ".join(_fish(f"{command.words} {name}") for command in found for name in command.below)
+    helps = {command.words: command.help for command in found}
+    lines = [_FISH.replace("@COMMANDS@", known)]
     for command in found:
-        words = command.words.split()[1:]
-        seen = [f"__fish_seen_subcommand_from {word}" for word in words]
-        if (len(words) == 1 and command.below) or not words:
-            seen.append(f"not __fish_seen_subcommand_from {' '.join(command.below)}")
-        when = f"-n {_fish('; and '.join(seen))}"
-        for word in command.below:
-            help = next(each.help for each in found if each.words == f"{command.words} {word}")
-            lines.append(f"complete -c segue {when} -a {_fish(word)} -d {_fish(help)}")
-        lines += [f"complete -c segue {when} -a {_fish(word)}" for word in command.choices]
+        here = f"complete -c segue -n {_fish(f'__segue_at {command.words}')}"
+        lines += [f"{here} -a {_fish(word)} -d {_fish(helps[f'{command.words} {word}'])}" for word in command.below]
+        lines += [f"{here} -a {_fish(word)}" for word in command.choices]
         if command.paths:
-            lines.append(f"complete -c segue {when} -F")
+            lines.append(f"{here} -F")
         for option in command.options:
             names = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
             value = " -r -F" if option.path else " -x" if option.valued else ""
-            lines.append(f"complete -c segue {when} {' '.join(names)}{value} -d {_fish(option.help)}")
+            lines.append(f"{here} {' '.join(names)}{value} -d {_fish(option.help)}")
     return "\n".join(lines) + "\n"
+
+
+_FISH = """\
+# Completion of segue for fish, written by `segue completion fish`.
+function __segue_at
+    set -l words (commandline -opc)
+    set -l at segue
+    for word in $words[2..-1]
+        if contains -- "$at $word" @COMMANDS@
+            set at "$at $word"
+        end
+    end
+    test "$at" = "$argv"
+end
+complete -c segue -f"""
 
 
 def _fish(text: str) -> str:

@@ -15,8 +15,10 @@ import pytest
 
 from tests.docs.walk import ROOT, Block, Walk, blocks, environment, free_port, shims, sources, without_addresses
 from tests.e2e.server import KEY, Server
+from tests.engine.remote.live import LlamaProcess
 
 TUTORIAL = "docs/tutorial.md"
+VLLM = "docs/howto/vllm.md"
 HOWTOS = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs" / "howto").glob("*.md"))
 START_S = 600.0
 
@@ -36,7 +38,7 @@ def test_the_tutorial(server: Server, tmp_path: Path) -> None:
     assert walk(server, tmp_path).through(TUTORIAL) >= 12
 
 
-@pytest.mark.parametrize("page", [page for page in HOWTOS if not page.endswith("vllm.md")])
+@pytest.mark.parametrize("page", [page for page in HOWTOS if page != VLLM])
 @pytest.mark.slow
 def test_the_how_to_pages(server: Server, tmp_path: Path, page: str) -> None:
     assert walk(server, tmp_path).through(page) >= 4
@@ -46,7 +48,9 @@ def test_the_how_to_pages(server: Server, tmp_path: Path, page: str) -> None:
 def served(code: str, walker: Walk, known: dict[str, str], port: int) -> Iterator[str]:
     """A server that is started as the page says; what it says when it is ready."""
     log = walker.folder / "served.log"
-    line = f". .venv/bin/activate; exec {code.strip()}"
+    *before, last = code.strip().splitlines()
+    activate = [". .venv/bin/activate"] if (walker.folder / ".venv").exists() else []
+    line = "; ".join([*activate, *before, f"exec {last}"])
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["bash", "-c", line],
@@ -88,6 +92,38 @@ def test_the_tutorial_from_nothing(default_model: Path, tmp_path: Path) -> None:
         walker.special["install"] = lambda block: None
         walker.special["serve"] = lambda block: None
         assert walker.through(TUTORIAL, environment=True) >= 13
+
+
+@pytest.mark.slow
+def test_an_upstream_as_the_page_describes_it(small_model: Path, tmp_path: Path) -> None:
+    """The page's catalogue and commands; only the upstream is llama.cpp's server, since there is no GPU here."""
+    upstream = LlamaProcess(small_model)
+    upstream.start()
+    path = str(shims(tmp_path / "bin"))
+    known = environment(path, tmp_path, PYTHONPATH=str(ROOT), SEGUE_API_KEY=KEY, DASHSCOPE_API_KEY=KEY,
+                        SEGUE_MODELS_DIR=str(small_model.parent), SEGUE_FILES_DIR=str(tmp_path / "files"))  # fmt: skip
+    port = free_port()
+    walker = Walk(tmp_path, known | {"SEGUE_URL": f"http://127.0.0.1:{port}"})
+    catalogue, serve = (
+        next(block for block in blocks(VLLM) if block.how == how) for how in ("file models.toml", "serve vllm")
+    )
+    (tmp_path / "models.toml").write_text(
+        catalogue.code.replace('kind = "vllm"', 'kind = "llama-server"')
+        .replace('"./Qwen2.5-7B-Instruct"', '"smollm2-135m-instruct"')
+        .replace("http://127.0.0.1:8001", upstream.url)
+        .replace("context_tokens = 32768", "context_tokens = 1024")
+        .replace("output_tokens_max = 8192", "output_tokens_max = 512")
+    )
+    try:
+        with served(serve.code, walker, known, port) as said:
+            assert "serves qwen2.5-7b-instruct" in said
+            asked = [block.code for block in blocks(VLLM) if block.kind == "sh" and not block.how]
+            assert asked
+            for code in asked:
+                walker.run(code)
+                assert walker.shown.strip()
+    finally:
+        upstream.kill()
 
 
 def test_what_a_page_shows_is_compared(tmp_path: Path) -> None:
