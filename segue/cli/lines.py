@@ -46,11 +46,8 @@ class Lines:
         """The next line, without its end; between three quotes, several.  `text` stands there to be edited.
         Raises Left, Discarded."""
         if not self.interactive:
-            line = sys.stdin.readline()
-            if not line:
-                raise Left
-            return self._quoted(line.rstrip("\n"), lambda: sys.stdin.readline().removesuffix("\n"))
-        line = self._quoted(self._line(prompt, text), lambda: self._line("  ", ""))
+            return _quoted(_piped(), _piped)
+        line = _quoted(self._line(prompt, text), lambda: self._line("  ", ""))
         if line.strip():
             self._readline.add_history(line)
         return line
@@ -82,20 +79,6 @@ class Lines:
         finally:
             readline.set_startup_hook(None)
 
-    def _quoted(self, line: str, more: Callable[[], str]) -> str:
-        if not line.startswith(_QUOTES):
-            return line
-        lines = [line.removeprefix(_QUOTES)]
-        while not lines[-1].endswith(_QUOTES):
-            try:
-                lines.append(more())
-            except Left:
-                break
-            if not self.interactive and not lines[-1]:
-                break
-        lines[-1] = lines[-1].removesuffix(_QUOTES)
-        return "\n".join(lines).strip("\n")
-
     def _set_up(self, words: Sequence[str]) -> None:
         readline = self._readline
         readline.set_auto_history(False)
@@ -106,6 +89,25 @@ class Lines:
         if self._history is not None:
             with suppress(OSError):
                 readline.read_history_file(self._history)
+
+
+def _piped() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise Left
+    return line.removesuffix("\n")
+
+
+def _quoted(line: str, more: Callable[[], str]) -> str:
+    """The line; where it begins with three quotes, all up to the next three, or to the end of input."""
+    if not line.startswith(_QUOTES):
+        return line
+    lines = [line.removeprefix(_QUOTES)]
+    with suppress(Left):
+        while not lines[-1].endswith(_QUOTES):
+            lines.append(more())
+    lines[-1] = lines[-1].removesuffix(_QUOTES)
+    return "\n".join(lines).strip("\n")
 
 
 def _found(text: str, place: int, words: Sequence[str], line: str) -> str | None:

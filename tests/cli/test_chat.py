@@ -124,7 +124,7 @@ def test_commands(spawn: Spawn, slow: Slow, tmp_path: Path) -> None:
     tell("/help", "/retry", "go on with the last answer", "Ctrl-C")
     tell("/system", "system: Be brief.")
     tell("/system -", r"system: \(none\)")
-    tell("/model", r"\* qwen-plus", "segue-scripted")
+    tell("/model", "segue-scripted", r"\* qwen-plus")
     tell("/model gpt-9", "asking gpt-9")
     tell("Hello?", "answers 404", "/retry asks again")
     tell("/model qwen-plus", "asking qwen-plus")
@@ -138,7 +138,8 @@ def test_commands(spawn: Spawn, slow: Slow, tmp_path: Path) -> None:
     tell('/image "no picture.png"', "is no picture that is known here")
     tell("/image missing.png", "No such file")
     tell("/file missing.txt", "No such file")
-    tell('"""one', "  ")
+    child.sendline('"""one')
+    child.expect('"""one\r\n.*  ')
     child.sendline('two"""')
     child.expect("one\r\ntwo")
     child.expect(PROMPT)
@@ -236,9 +237,9 @@ def chatted(environment: dict[str, str], folder: Path, lines: str, *words: str) 
 
 def test_pipes_have_the_answers_and_nothing_else(environment: dict[str, str], slow: Slow, tmp_path: Path) -> None:
     environment |= {"SEGUE_URL": slow.there.url, "DASHSCOPE_API_KEY": slow.there.key, "FORCE_COLOR": "1"}
-    lines = 'First.\n/retry 2\n"""\nSecond\nquestion.\n"""\n'
+    lines = 'First.\n/retry 2\n"""\nSecond\n\nquestion.\n"""\n'
     done = chatted(environment, tmp_path, lines)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "First.\nrst.\nSecond\nquestion.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "First.\nrst.\nSecond\n\nquestion.\n", "")
     done = chatted(environment, tmp_path, "One.\n/exit\nTwo.\n")
     assert (done.returncode, done.stdout) == (0, "One.\n")
     done = chatted(environment | {"DASHSCOPE_API_KEY": "sk-wrong"}, tmp_path, "One.\n")
