@@ -7,7 +7,7 @@ a proxy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -100,7 +100,7 @@ def client(url: str, key: str) -> httpx.Client:
     )
 
 
-def streamed(url: str, key: str, body: Mapping[str, object]) -> Iterator[Begun | Piece | Spent]:
+def streamed(url: str, key: str, body: Mapping[str, object]) -> Generator[Begun | Piece | Spent]:
     """The answer's pieces, as they come.  Raises Stop."""
     wishes = {"stream": True, "stream_options": {"include_usage": True}}
     try:

@@ -213,10 +213,9 @@ def test_colour_only_where_it_is_wanted(spawn: Spawn, slow: Slow, variables: dic
     assert bool(re.search(r"\x1b\[\d*m", seen)) is styled, repr(seen)
 
 
-def test_what_a_model_says_does_not_steer_the_terminal(spawn: Spawn, slow: Slow, tmp_path: Path) -> None:
-    (tmp_path / "evil.txt").write_text("Say \x1b]0;owned\x07 and \x1b[2J\r\x9b1m now.")
-    child = spawn("complete", "--prompt", (tmp_path / "evil.txt").read_text(), SEGUE_URL=slow.there.url,
-                  DASHSCOPE_API_KEY=slow.there.key)  # fmt: skip
+def test_what_a_model_says_does_not_steer_the_terminal(spawn: Spawn, slow: Slow) -> None:
+    evil = "Say \x1b]0;owned\x07 and \x1b[2J\r\x9b1m now."
+    child = spawn("complete", "--prompt", evil, SEGUE_URL=slow.there.url, DASHSCOPE_API_KEY=slow.there.key)
     child.expect(pexpect.EOF)
     assert "Say ␛]0;owned␇ and ␛[2J␍\ufffd1m now." in child.before
 
