@@ -21,7 +21,7 @@ from segue.engine.scripted import Echo, Scripted, scripted_card
 ROOT = Path(__file__).parent.parent.parent
 LONG = " ".join(f"{number} bottles of beer on the wall," for number in range(99, 59, -1))
 DELAY_S = 0.01
-WAIT_S = 180.0
+WAIT_S = 90.0
 
 Spawn = Callable[..., "pexpect.spawn[str]"]
 

@@ -121,7 +121,7 @@ def test_commands(spawn: Spawn, slow: Slow, tmp_path: Path) -> None:
 
     tell("/continue", "nothing has been asked yet")
     tell("/nothing", "there is no /nothing; /help tells")
-    tell("/help", "/retry", "go on with the last answer", "Ctrl-C")
+    tell("/help", "go on with the last answer", "/retry", "Ctrl-C")
     tell("/system", "system: Be brief.")
     tell("/system -", r"system: \(none\)")
     tell("/model", "segue-scripted", r"\* qwen-plus")

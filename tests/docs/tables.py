@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from segue.catalogue.read import read_catalogue
+from segue.cli.talk import COMMANDS
 from segue.core import errors
 from segue.core.errors import Fault, FieldMissing, FieldWrong, MessagesInvalid, NotSupported, OutOfRange, TooLarge
 from segue.metrics import MEANINGS, TIMES
@@ -332,11 +333,18 @@ def metrics_told() -> str:
     return table(("metric", "meaning"), [*counters, *times])
 
 
+def chat() -> str:
+    """The commands of a talk."""
+    rows = [f"| `{f'/{name} {how}'.rstrip()}` | {what} |" for name, (_, how, what) in COMMANDS.items()]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows, ""])
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "metrics": metrics_told,
     "administration": administration,
     "openai-fields": lambda: fields(OPENAI),
     "anthropic-fields": lambda: fields(ANTHROPIC),
+    "chat": chat,
     "batch-fields": lambda: fields(BATCHES),
     "completions-fields": lambda: fields(COMPLETIONS),
     "responses-fields": lambda: fields(RESPONSES),

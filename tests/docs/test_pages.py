@@ -15,6 +15,7 @@ import pytest
 
 from segue.__main__ import main
 from segue.catalogue.read import names_served, read_catalogue
+from segue.cli.talk import COMMANDS
 from segue.config import API_KEY_VARIABLE, CONFIG_VARIABLE, URL_VARIABLE, Settings, rows, sections
 from segue.config_read import load
 from tests.docs.tables import ROOT, pages
@@ -71,7 +72,7 @@ def test_no_foreign_hosts_and_no_paths_of_one_machine(name: str) -> None:
     spans = re.findall(r"`([^`\n]+)`", prose(PAGES[name])) + [found[2] for found in FENCE.finditer(PAGES[name])]
     for span in spans:
         for path in re.findall(r"(?<![\w.~:/<>*…\"'}-])/[A-Za-z][\w/.-]*", span):
-            assert path.startswith(API_PATHS), path
+            assert path.startswith(API_PATHS) or path[1:] in COMMANDS, path
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -195,8 +196,9 @@ def test_every_source_file_has_its_line_in_the_architecture() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_source_files_that_are_named_exist(name: str) -> None:
     for path in re.findall(r"`((?:segue/|tests/|docs/|bench/)?[\w/]+\.(?:py|toml|md))`", prose(PAGES[name])):
-        at_home = [ROOT / path, ROOT / "segue" / path, ROOT / "segue" / "wire" / path]
-        assert any(place.exists() for place in at_home) or path in ("segue.toml", "my-models.toml"), path
+        at_home = [(ROOT / name).parent / path, ROOT / path, ROOT / "segue" / path, ROOT / "segue" / "wire" / path]
+        made = {"segue.toml", "my-models.toml", *re.findall(r"<!-- walk: file (\S+) -->", PAGES[name])}
+        assert any(place.exists() for place in at_home) or path in made, path
 
 
 def test_decisions_are_numbered_linked_and_short() -> None:

@@ -105,9 +105,9 @@ def test_an_upstream_as_the_page_describes_it(small_model: Path, tmp_path: Path)
     port = free_port()
     walker = Walk(tmp_path, known | {"SEGUE_URL": f"http://127.0.0.1:{port}"})
     catalogue, serve = (
-        next(block for block in blocks(VLLM) if block.how == how) for how in ("file models.toml", "serve vllm")
+        next(block for block in blocks(VLLM) if block.how == how) for how in ("file my-models.toml", "serve vllm")
     )
-    (tmp_path / "models.toml").write_text(
+    (tmp_path / "my-models.toml").write_text(
         catalogue.code.replace('kind = "vllm"', 'kind = "llama-server"')
         .replace('"./Qwen2.5-7B-Instruct"', '"smollm2-135m-instruct"')
         .replace("http://127.0.0.1:8001", upstream.url)
