@@ -62,10 +62,7 @@ def opened(url: str | None, key: str, model: str | None, config: Path | None) ->
 def serving(settings: Settings, engines: Mapping[str, Engine] | None = None) -> Iterator[Address]:
     """A server until the block ends.  `engines` as `app.build` has them.  Raises EngineFailed, StoreUnusable."""
     key = f"sk-{secrets.token_hex(24)}"
-    for name in ("segue", "uvicorn"):  # nobody reads its log, and it must not be written into a conversation
-        logging.getLogger(name).addHandler(logging.NullHandler())
-        logging.getLogger(name).propagate = False
-    with tempfile.TemporaryDirectory(prefix="segue-") as folder, socket.socket() as listening:
+    with _silent(), tempfile.TemporaryDirectory(prefix="segue-") as folder, socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         thread = _Thread(_private(settings, key, Path(folder)), listening, engines)
         thread.start()
@@ -76,6 +73,23 @@ def serving(settings: Settings, engines: Mapping[str, Engine] | None = None) -> 
             yield Address(f"http://127.0.0.1:{listening.getsockname()[1]}", key, settings.models.default)
         finally:
             thread.end()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nobody reads its log, and it must not be written into a conversation."""
+    loggers = [logging.getLogger(name) for name in ("segue", "uvicorn")]
+    before = [logger.propagate for logger in loggers]
+    nowhere = logging.NullHandler()
+    for logger in loggers:
+        logger.addHandler(nowhere)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, propagated in zip(loggers, before, strict=True):
+            logger.removeHandler(nowhere)
+            logger.propagate = propagated
 
 
 def _private(settings: Settings, key: str, folder: Path) -> Settings:
