@@ -201,7 +201,7 @@ def test_a_document_is_talked_about(spawn: Spawn, slow: Slow, tmp_path: Path) ->
     assert roles[:3] == [("system", "You are a"), ("system", "fileid://"), ("user", "How long?")]
 
 
-@pytest.mark.parametrize(("variables", "styled"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+@pytest.mark.parametrize(("variables", "styled"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_colour_only_where_it_is_wanted(spawn: Spawn, slow: Slow, variables: dict[str, str], styled: bool) -> None:
     variables = {"INPUTRC": "/dev/null", **variables}
     child = spawn("chat", SEGUE_URL=slow.there.url, DASHSCOPE_API_KEY=slow.there.key, **variables)
@@ -262,6 +262,7 @@ def test_errors_say_what_to_do_next(environment: dict[str, str], tmp_path: Path,
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_with_a_model_of_its_own(spawn: Spawn, small_model: Path, tmp_path: Path) -> None:
     """No server is named: the model is loaded here, Ctrl-C stops it, and it is gone with the command."""
     variables = {"SEGUE_MODELS_DIR": str(small_model.parent), "SEGUE_ENGINE_KV_TOKENS": "2048"}

@@ -36,7 +36,7 @@ def there(environment: dict[str, str], slow: Slow) -> dict[str, str]:
 
 def test_from_an_argument_a_file_and_a_pipe(there: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("Say")
-    for words, given in ((("Say",), ""), (("-f", "text"), ""), (("-",), "Say"), ((), "Say")):
+    for words, given in ((("Say",), ""), (("-f", "text"), ""), ((), "Say")):
         done = completed(there, tmp_path, *words, "--prompt", "Say it.", given=given)
         assert (done.returncode, done.stdout, done.stderr) == (0, " it.", ""), words
 
@@ -85,6 +85,15 @@ def test_ctrl_c_ends_it_on_the_engine(spawn: Spawn, slow: Slow) -> None:
     assert slow.settled()
 
 
+def test_a_model_that_cannot_be_loaded(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[models.mine]\nfile = "./mine.gguf"\n')
+    (tmp_path / "mine.gguf").write_bytes(b"this is no model")
+    done = completed(environment | {"SEGUE_MODELS_CATALOGUE": "own.toml"}, tmp_path, "x", "--model", "mine")
+    assert done.returncode == 1
+    assert "error: the engine failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_forms_with_a_model_of_its_own(environment: dict[str, str], small_model: Path, tmp_path: Path) -> None:
     """What is written fits, together with the text it continues."""
     environment |= {"SEGUE_MODELS_DIR": str(small_model.parent), "SEGUE_ENGINE_KV_TOKENS": "2048"}
@@ -99,6 +108,12 @@ def test_forms_with_a_model_of_its_own(environment: dict[str, str], small_model:
     done = completed(environment, tmp_path, '{"ci', "--schema", "city.json", *wishes)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout).keys() == {"city", "people"}
+
+
+@pytest.mark.slow
+def test_more_forms_with_a_model_of_its_own(environment: dict[str, str], small_model: Path, tmp_path: Path) -> None:
+    environment |= {"SEGUE_MODELS_DIR": str(small_model.parent), "SEGUE_ENGINE_KV_TOKENS": "2048"}
+    wishes = ("--model", "smollm2-135m-instruct", "--max-tokens", "60", "--temperature", "0", "--echo")
     done = completed(environment, tmp_path, "The year 1", "--regex", r"The year [0-9]{4}\.", *wishes)
     assert done.stdout[:10] == "The year 1"
     assert done.stdout[-1] == "."

@@ -1,5 +1,5 @@
-"""Every program in `examples/` runs against a server: those with an SDK always, those with a framework in an
-environment of their own."""
+"""Every program in `examples/` runs against a server: those with a framework in an environment
+of their own."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ def test_every_example_is_run_and_told_of() -> None:
     assert {*SDKS, *FRAMEWORKS, "curl.sh", "openai_node.mjs"} == files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SDKS)
 def test_python(server: Server, tmp_path: Path, name: str) -> None:
     check(name, ran(server, tmp_path, sys.executable, str(EXAMPLES / name)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_curl(server: Server, tmp_path: Path) -> None:
     check("curl.sh", ran(server, tmp_path, "sh", str(EXAMPLES / "curl.sh")))
