@@ -22,7 +22,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,35 +69,35 @@ class Walk:
         self.base = base
         self.key = environment.get("DASHSCOPE_API_KEY", "")
         self.shown = ""
-        self.special: dict[str, Callable[[Block], None]] = {}
         self._kept = folder / ".environment"
         self._own_port = str(free_port())
         self._first = environment
 
-    def through(self, page: str, environment: bool = False) -> int:
-        """Walk a page; how many blocks were.  `environment`: also what makes one."""
+    def through(self, page: str, but: frozenset[str] = frozenset({"install", "serve", "key"})) -> int:
+        """Walk a page, but for what is there already; how many blocks were walked.  Raises AssertionError."""
         walked = 0
         for block in blocks(page):
             word, _, rest = block.how.partition(" ")
-            if block.how in self.special:
-                self.special[block.how](block)
-            elif word == "file":
+            if word == "elsewhere" or word in but:
+                continue
+            if word == "file":
                 assert f"`{rest}`" in block.before[-300:], f"the page does not say that this is {rest}"
                 (self.folder / rest).write_text(self._here(block.code), encoding="utf-8")
-            elif word in ("elsewhere", "serve") or (word in ("install", "key") and not environment):
-                continue
-            elif block.kind == "sh":
-                self.run(block.code)
-            elif block.kind == "python":
-                path = self.folder / "program.py"
-                path.write_text(self._here(block.code), encoding="utf-8")
-                self.run("python program.py")
-            elif block.kind == "text":
-                self._compare(block.code)
+                walked += 1
             else:
-                continue
-            walked += 1
+                walked += self.step(block)
         return walked
+
+    def step(self, block: Block) -> bool:
+        """Do what one block says; whether it says anything.  Raises AssertionError."""
+        if block.kind == "sh":
+            self.run(block.code)
+        elif block.kind == "python":
+            (self.folder / "program.py").write_text(self._here(block.code), encoding="utf-8")
+            self.run("python program.py")
+        elif block.kind == "text":
+            self.compare(block.code)
+        return block.kind in ("sh", "python", "text")
 
     def run(self, code: str) -> None:
         """Run shell commands at a terminal; what they write is what was `shown`.  Raises AssertionError."""
@@ -129,7 +129,8 @@ class Walk:
             return own.replace("segue serve", f"SEGUE_SERVER_PORT={self._own_port} segue serve")
         return code.replace(_BASE, self.base).replace(_OWN_PORT, self._own_port).replace("sk-...", self.key)
 
-    def _compare(self, told: str) -> None:
+    def compare(self, told: str) -> None:
+        """Whether what was shown is what the page shows.  Raises AssertionError."""
         pattern = ".*".join(map(re.escape, told.strip("\n").split("…")))
         assert re.search(pattern, self.shown, re.DOTALL), f"the page shows\n{told}\nand it is\n{self.shown}"
 

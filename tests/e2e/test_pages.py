@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -42,6 +43,19 @@ def test_the_tutorial(server: Server, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_how_to_pages(server: Server, tmp_path: Path, page: str) -> None:
     assert walk(server, tmp_path).through(page) >= 4
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_readme(server: Server, tmp_path: Path) -> None:
+    walker = walk(server, tmp_path)
+    asked = [block for block in blocks("README.md") if block.kind == "python" or block.code.startswith("curl ")]
+    assert len(asked) >= 3
+    for block in asked:
+        walker.step(block)
+        assert walker.shown.strip()
+    (curl,) = [block for block in asked if block.kind == "sh"]
+    walker.step(curl)
+    assert json.loads(walker.shown)["choices"][0]["message"]["content"].startswith(" " * 8)
 
 
 @contextmanager
@@ -89,9 +103,7 @@ def test_the_tutorial_from_nothing(default_model: Path, tmp_path: Path) -> None:
     walker.run("\n".join(without_addresses(install.code)))
     with served(serve.code, walker, known, port) as said:
         (walker.key,) = set(re.findall(r"sk-[0-9a-f]{48}", said))
-        walker.special["install"] = lambda block: None
-        walker.special["serve"] = lambda block: None
-        assert walker.through(TUTORIAL, environment=True) >= 13
+        assert walker.through(TUTORIAL, frozenset({"install", "serve"})) >= 13
 
 
 @pytest.mark.slow
@@ -129,9 +141,9 @@ def test_an_upstream_as_the_page_describes_it(small_model: Path, tmp_path: Path)
 def test_what_a_page_shows_is_compared(tmp_path: Path) -> None:
     walker = Walk(tmp_path, environment("", tmp_path))
     walker.run("echo one two three; export KEPT=1")
-    walker._compare("one … three\n")
+    walker.compare("one … three\n")
     with pytest.raises(AssertionError, match="the page shows"):
-        walker._compare("one … four\n")
+        walker.compare("one … four\n")
     walker.run('test "$KEPT" = 1')
     with pytest.raises(AssertionError):
         walker.run("false; true")
