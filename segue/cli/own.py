@@ -19,14 +19,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import uvicorn
-
-from segue.app import build, names_of
 from segue.cli.terminal import Stop, err, fetched
 from segue.config import Settings
 from segue.config_read import load
 from segue.engine.base import Engine
+
+if TYPE_CHECKING:
+    import uvicorn
 
 MODEL = "qwen-plus"
 """A name that the default model of every server answers to."""
@@ -49,6 +50,8 @@ def opened(url: str | None, key: str, model: str | None, config: Path | None) ->
     if url:
         yield Address(url, key, model or MODEL)
         return
+    from segue.app import names_of  # here, since it is much code, and whoever names a server needs none of it
+
     settings = load({"models.default": model}, file=config)
     entries = names_of(settings).entries[:1]
     fetched(entries, settings)
@@ -132,6 +135,10 @@ class _Thread(threading.Thread):
         self.join(_STOP_S)
 
     async def _serve(self) -> None:
+        import uvicorn
+
+        from segue.app import build
+
         app = build(self._settings, self._engines)
         await app.state.standing.open()
         config = uvicorn.Config(
