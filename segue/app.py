@@ -52,7 +52,7 @@ from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
 from segue.prompt.statements import Limits as StatementLimits
 from segue.retrieval.asking import Asking
-from segue.standing import directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
+from segue.standing import console_of, directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
 from segue.store.base import Blobs, Content, Quota, StoreUnusable
 from segue.store.batching import BatchStore
 from segue.store.database import Database
@@ -160,6 +160,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
             *responses.routes(door, _kept(settings)),
             *filing,
             *admin.routes(door, office, __version__),
+            *(console_of(door, names, archive) if settings.server.console else ()),
         ],
         lifespan=lifespan,
     )

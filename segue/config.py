@@ -43,6 +43,7 @@ class Server:
 
     host: str = _setting("127.0.0.1", "Address to listen on. `0.0.0.0` lets other machines in.")
     port: int = _setting(8000, "Port to listen on; 0 takes any free one.", low=0, high=65535)
+    console: bool = _setting(True, "Serve the console, a web page, at `/console`.")
     cors_origins: tuple[str, ...] = _setting((), "Web origins that may call from a browser; `*` is any.")
     body_bytes_max: int = _setting(16 * 1024**2, "Largest request body.", low=1024, high=2**31)
     header_bytes_max: int = _setting(64 * 1024, "Largest sum of request header names and values.", low=1024)

@@ -13,7 +13,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
-from segue import metrics
+from segue import __version__, metrics
 from segue.catalogue.read import Names
 from segue.config import Settings
 from segue.config_read import SettingsInvalid
@@ -21,6 +21,8 @@ from segue.core.errors import ModelUnknown
 from segue.core.request import Caller
 from segue.core.tenancy import WORKSPACE
 from segue.engine.house import House
+from segue.files.archive import Archive
+from segue.files.pages import Pages
 from segue.files.tally import Tally
 from segue.observe import Observed
 from segue.pipeline import Job
@@ -32,6 +34,7 @@ from segue.tenancy.directory import Directory, Fixed
 from segue.tenancy.office import Office
 from segue.tenancy.rows import begin
 from segue.tenancy.takeover import take_over
+from segue.wire import console
 from segue.wire.http import Door, Endpoint, Exchange, send_plain
 from segue.wire.openai.write import error as openai_error
 
@@ -67,6 +70,19 @@ def directory_of(settings: Settings, database: Database, removed: Callable[[], N
     if auth.admin_key:
         fixed.append(Fixed(Grant(digest(auth.admin_key), Caller("key-admin", WORKSPACE, role="admin"))))
     return Directory(database, auth.refresh_s, fixed, removed)
+
+
+def console_of(door: Door[Job], names: Names, archive: Archive | None) -> list[BaseRoute]:
+    """Where the console is served."""
+    return console.routes(
+        door,
+        console.Told(
+            prices=lambda model: names.catalogue.entry(model).prices,
+            currency=lambda: names.catalogue.currency,
+            version=__version__,
+            shelf=None if archive is None else Pages(archive.library, archive.desk),
+        ),
+    )
 
 
 def traces_of(settings: Settings) -> Traces | None:

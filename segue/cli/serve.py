@@ -273,6 +273,8 @@ def _banner(settings: Settings, port: int, secret: str) -> None:
             "It accepts the keys of `segue key list`; put yours in DASHSCOPE_API_KEY.  Lost it? `segue key new`",
             "",
         ]
+    if settings.server.console:
+        lines += [f"The console, in a browser: {base}/console", ""]
     lines += [
         "Try it:",
         "",

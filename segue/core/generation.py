@@ -103,11 +103,13 @@ from the recorded tokens; `plain`: the prefix's own tokens stand."""
 @frozen
 class SeamFound:
     """How the prefix was joined to the answer.  `bound`: largest total variation to the exact
-    distribution; `nodes`: beginnings that were read for it."""
+    distribution; `nodes`: beginnings that were read for it; `back_bytes`: so many of the prefix's last bytes could be
+    spelled otherwise."""
 
     mode: SeamMode
     bound: float = 0.0
     nodes: int = 0
+    back_bytes: int = 0
 
 
 Tier = Literal["whole", "retrieval", "digest", "notes"]

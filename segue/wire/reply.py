@@ -69,7 +69,7 @@ def seam_header(seam: SeamFound) -> tuple[bytes, bytes]:
     """How the caller's prefix was joined to the answer: the mode, and for a search its certificate."""
     if seam.mode != "exact":
         return b"x-segue-seam", seam.mode.encode("ascii")
-    return b"x-segue-seam", b"exact; bound=%.1e; nodes=%d" % (seam.bound, seam.nodes)
+    return b"x-segue-seam", b"exact; bound=%.1e; nodes=%d; back=%d" % (seam.bound, seam.nodes, seam.back_bytes)
 
 
 @lru_cache(maxsize=64)  # there are as many as models are served

@@ -35,6 +35,7 @@ API_PATHS = (
     "/readyz",
     "/metrics",
     "/admin/v1",
+    "/console",
 )
 
 

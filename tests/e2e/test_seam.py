@@ -55,7 +55,8 @@ def test_how_it_was_joined_is_told(http: httpx.Client, protocol: Protocol) -> No
     assert seam(CAPITAL) is None
     found = seam(CAPITAL, begun("The capital of Fran"), temperature=0.2)  # else the answer just given is resumed
     assert found is not None
-    mode, bound, nodes = found.split("; ")
+    mode, bound, nodes, back = found.split("; ")
+    assert back == f"back={len(' Fran')}"
     assert mode == "exact"
     assert int(nodes.removeprefix("nodes=")) >= 1
     assert 0 <= float(bound.removeprefix("bound=")) < 0.02

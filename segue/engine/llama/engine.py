@@ -349,7 +349,8 @@ _FINISH: dict[str, FinishReason | None] = {"": None, "stop": "stop", "length": "
 
 
 def _found(token: frames.Token) -> SeamFound | None:
-    return None if token.joined is None else SeamFound("exact", token.joined.bound, token.joined.nodes)
+    joined = token.joined
+    return None if joined is None else SeamFound("exact", joined.bound, joined.nodes, joined.back_bytes)
 
 
 def _logprobs(token: frames.Token) -> tuple[TokenLogprob, ...]:

@@ -151,12 +151,13 @@ class Logprob(msgspec.Struct, array_like=True):
 
 class Joined(msgspec.Struct, array_like=True):
     """What became of the end of the prefix: the last `back` of its ids became `path` and what was said.  `bound` is the
-    search's largest total variation, `nodes` what it read."""
+    search's largest total variation, `nodes` what it read, `back_bytes` what those ids had spelled."""
 
     back: int
     path: bytes
     bound: float
     nodes: int
+    back_bytes: int
 
 
 class Token(msgspec.Struct, array_like=True):

@@ -41,7 +41,7 @@ class Voice:
         common = seam.at + seam.common(path)
         overhang = b"" if element is None else self._overhang(element)
         kept = path if not overhang else path[:-1]
-        joined = Joined(len(seam.main), pack_ids(list(kept)), cover.bound, cover.nodes)
+        joined = Joined(len(seam.main), pack_ids(list(kept)), cover.bound, cover.nodes, len(cover.tail))
         strand.join([*strand.ids[: seam.at], *path], list(path), common, joined)
         if not overhang or element is None:
             return common, []

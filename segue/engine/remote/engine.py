@@ -164,7 +164,7 @@ class RemoteEngine:
             raise FormatInvalid(str(error)) from error
         if join is None:
             return begun, None, None
-        return begun, SeamFound("exact", join.cover.bound, join.cover.nodes), join.cached
+        return begun, SeamFound("exact", join.cover.bound, join.cover.nodes, len(join.cover.tail)), join.cached
 
     def _choice(
         self, upstream: Upstream, prompt: Prompt, choice: int, space: str, guide: Guide | None, join: Join | None
