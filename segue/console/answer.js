@@ -9,6 +9,7 @@ export function seamText(seam) {
   if (!seam) return "";
   if (seam.mode === "exact") {
     const open = seam.back ? t("the last {0} bytes could be spelled otherwise", seam.back) : t("the prefix's own tokens stand");
+    if (!seam.back && !seam.nodes) return t("Seam: exact; {0}", open);
     return t("Seam: exact to {0}, {1} beginnings read; {2}", seam.bound.toExponential(1), seam.nodes, open);
   }
   return { resumed: t("Seam: resumed, from the tokens it was said in"), healed: t("Seam: healed"), plain: t("Seam: plain, the prefix as it stands") }[seam.mode] ?? seam.header;

@@ -31,7 +31,7 @@ async function load() {
     mine.error = null;
   } catch (error) { mine.error = error; }
   if (state !== mine) return;
-  for (const id of mine.chosen) if (!mine.files.some((file) => file.id === id)) mine.chosen.delete(id);
+  for (const id of mine.chosen) if (!mine.files.some((file) => file.id === id && file.status !== "error")) mine.chosen.delete(id);
   view.draw();
   if (mine.files.some((file) => file.status === "processing")) mine.timer = setTimeout(load, LOOK_MS);
 }
@@ -137,7 +137,7 @@ export default function page(root) {
     const { run } = state;
     put(asking, run?.running
       ? h("button.primary", { type: "button", onclick: () => run.stop() }, t("Stop"))
-      : h("button.primary", { type: "button", disabled: !state.question.trim() || !state.chosen.size, onclick: ask }, t("Ask about {0}", state.chosen.size === 1 ? t("one file") : t("{0} files", state.chosen.size))));
+      : h("button.primary", { type: "button", disabled: !state.question.trim() || !state.chosen.size, onclick: ask }, state.chosen.size ? t("Ask about {0}", state.chosen.size === 1 ? t("one file") : t("{0} files", state.chosen.size)) : t("Ask")));
     put(below, run && [
       h("p.said.large", null, h("span.by-model", null, run.choices[0].text), run.running && h("span.cursor")),
       run.citations?.length > 0 && h("section", null, h("h2", null, t("What was read for it")), h("ol.passages", null, run.citations.map((each) => h("li", { value: each.index },

@@ -2,7 +2,7 @@
 
 import { all, call, session } from "./api.js";
 import { fault } from "./answer.js";
-import { copy, dialog, field, h, put, select, sure } from "./dom.js";
+import { copy, dialog, field, fresh, h, put, select, sure } from "./dom.js";
 import { day, t } from "./words.js";
 
 const ADMIN = "/admin/v1";
@@ -22,10 +22,11 @@ function limitFields(limits) {
 /** A form in a dialog; what it throws is said in it. */
 function form(title, fields, yes, act) {
   const told = h("div");
-  const box = dialog(title, h("form", { onsubmit: async (event) => {
+  const id = fresh("form");
+  const box = dialog(title, h("form", { id, onsubmit: async (event) => {
     event.preventDefault();
     try { await act(); box.close(); } catch (error) { put(told, fault(error)); }
-  } }, fields, told, h("button.primary", { type: "submit" }, yes)), (close) => [h("button", { type: "button", onclick: close }, t("Cancel"))]);
+  } }, fields, told), (close) => [h("button", { type: "button", onclick: close }, t("Cancel")), h("button.primary", { type: "submit", form: id }, yes)]);
 }
 
 function models(value, note) {
@@ -108,6 +109,6 @@ export default function page(root) {
             if (await sure(t("Remove this workspace?"), t("{0}: its keys will open nothing, its files will be deleted. This cannot be undone.", each.name), t("Remove"), t("Keep it"))) await act("DELETE", `/workspaces/${each.id}`);
           } }, t("Remove")))))));
   }
-  put(root, h("h1", null, t("Keys")), list);
+  put(root, h("h1", null, t("Keys and workspaces")), list);
   load();
 }

@@ -2,7 +2,7 @@
 
 import { can, reads, upload, FILES, call } from "./api.js";
 import { callCards, copyDialog, facts, fault, sentence } from "./answer.js";
-import { Reader, announce, area, field, fresh as freshId, h, put, select } from "./dom.js";
+import { Reader, announce, area, field, h, put, select } from "./dom.js";
 import { Editor, tokenView } from "./editor.js";
 import { fieldsOf, fresh, panel } from "./request.js";
 import { Run, placed, unitsOf } from "./run.js";
@@ -146,8 +146,7 @@ function messageCard(message, at) {
 /** A button that opens the system's choice of files. */
 function picker(label, accept, chosen, off) {
   const input = h("input.unseen", { type: "file", accept, multiple: true, tabindex: "-1", "aria-label": label, onchange: () => chosen([...input.files]) });
-  const note = freshId("off");
-  return [h("button", { type: "button", disabled: Boolean(off), "aria-describedby": off && note, onclick: () => input.click() }, label), input, off && h("span.quiet", { id: note }, off)];
+  return [h("button", { type: "button", disabled: Boolean(off), title: off, onclick: () => input.click() }, label), input];
 }
 
 function addImages(files) {
@@ -192,10 +191,12 @@ export default function page(root) {
   const system = area({ rows: 1, value: state.system, placeholder: t("Who the model is, and how it is to answer"), oninput: () => { state.system = system.value; } });
   const draw = () => {
     put(talk, state.messages.map(messageCard));
+    const sees = can(state.set.model, "vision"), reading = reads(state.set.model);
     put(tools,
       h("button", { type: "button", onclick: () => { state.messages.push({ role: state.messages.at(-1)?.role === "user" ? "assistant" : "user", text: "", images: [] }); draw(); talk.lastElementChild.querySelector("textarea").focus(); } }, t("Add a message")),
-      picker(t("Add an image"), "image/*", addImages, can(state.set.model, "vision") ? "" : t("this model sees no images")),
-      picker(t("Add a file"), "", addFiles, reads(state.set.model) ? "" : t("files: choose a name such as qwen-long")),
+      picker(t("Add an image"), "image/*", addImages, sees ? "" : t("this model sees no images")),
+      picker(t("Add a file"), "", addFiles, reading ? "" : t("files: choose a name such as qwen-long")),
+      h("span.quiet", null, [!sees && t("this model sees no images"), !reading && t("files: choose a name such as qwen-long")].filter(Boolean).join(" · ")),
       state.files.length > 0 && h("ul.chips", { "aria-label": t("Files") }, state.files.map((file) => h("li.chip", null, `${file.name} · ${statusWord(file.status)} `,
         h("button.small", { type: "button", "aria-label": t("Remove {0}", file.name), onclick: () => { state.files = state.files.filter((other) => other !== file); draw(); } }, "×")))));
     const { run } = state;

@@ -1,0 +1,267 @@
+"""The console in a real browser, over a small real model: what it shows is what the API said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Response, expect
+
+from tests.console import axe
+from tests.console.browser import PHONE, Tab, tab
+from tests.console.conftest import ADMIN, SMALL
+from tests.e2e.server import Server
+
+PREFIX = "The capital of Fran"
+CHAT = "/compatible-mode/v1/chat/completions"
+
+
+@pytest.fixture
+def console(browser: Browser, small: Server, shots: Path) -> Iterator[Tab]:
+    """A tab, logged in as the administrator."""
+    with tab(browser, small.base, ADMIN, shots) as opened:
+        opened.enter()
+        yield opened
+
+
+def http(server: Server, key: str = ADMIN) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=server.base, headers=headers, timeout=60.0, trust_env=False)
+
+
+def streamed(text: str) -> list[dict[str, Any]]:
+    """The log probabilities of a stream."""
+    frames = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+    entries: list[dict[str, Any]] = []
+    for frame in frames:
+        for choice in frame["choices"]:
+            entries += (choice["logprobs"] or {}).get("content", [])
+    return entries
+
+
+def stranger(server: Server) -> str:
+    """A key of a workspace in which nothing was said yet."""
+    with http(server) as client:
+        made = client.post("/admin/v1/workspaces", json={"name": "Other", "models": [SMALL]}).json()
+        key: str = client.post("/admin/v1/keys", json={"name": "other", "workspace": made["id"]}).json()["secret"]
+    return key
+
+
+def test_a_key_opens_the_door_and_is_kept_nowhere(browser: Browser, small: Server, shots: Path) -> None:
+    with tab(browser, small.base, ADMIN, shots, refusals=(401,)) as opened:
+        page = opened.page
+        page.goto(f"{small.base}/console")
+        page.fill("#key", "sk-wrong")
+        page.press("#key", "Enter")
+        expect(page.locator(".fault")).to_have_text("This key is not accepted.")
+        assert page.input_value("#key") == "sk-wrong"
+        opened.enter()
+        assert "sk-" not in page.content()
+        assert sum(opened.scripts.values()) < 100 * 1024
+        page.reload()
+        expect(page.locator("#key")).to_have_value("")
+        opened.enter()
+        page.get_by_role("button", name="Leave").click()
+        expect(page.locator("#key")).to_be_visible()
+
+
+def test_tokens_and_seam_are_what_the_api_says(console: Tab, small: Server) -> None:
+    page = console.page
+    answers: list[Response] = []
+    page.on("response", lambda told: answers.append(told) if told.url.endswith(CHAT) else None)
+    page.get_by_label("Deterministic").check()
+    console.ask("What is the capital of France?", PREFIX, temperature=0, max_tokens=12)
+    (answer,) = answers
+    text = console.text()
+    assert text.startswith(PREFIX)
+    assert page.locator(".mirror .by-you").all_inner_texts() == ["The capital of", " Fran"]
+    assert PREFIX + "".join(page.locator(".mirror .by-model").all_inner_texts()) == text
+    facts = dict(part.split("=") for part in answer.headers["x-segue-seam"].split("; ")[1:])
+    mark = page.locator(".mirror .seam")
+    assert mark.get_attribute("data-at") == str(len(PREFIX))
+    assert mark.get_attribute("data-back") == facts["back"] == str(len(" Fran"))
+    assert page.locator(".mirror .tail").inner_text() == PREFIX[-int(facts["back"]) :]
+    left = page.evaluate("document.querySelector('.mirror .seam').getBoundingClientRect().left")
+    ends = page.evaluate("document.querySelector('.mirror .by-model').getClientRects()[0].left")
+    assert abs(left - ends) <= 3
+    assert page.locator(".certificate").get_attribute("data-certificate") == answer.headers["x-segue-seam"]
+    assert "CNY" in page.locator(".facts").inner_text()
+
+    console.act("tokens").click()
+    shown = [
+        (float(each.get_attribute("data-logprob") or "nan"), each.get_attribute("data-token"))
+        for each in page.locator(".tokens .token").all()
+    ]
+    assert shown == [(each["logprob"], each["token"]) for each in streamed(answer.text())]
+    assert "".join(token or "" for _, token in shown) == text[len(PREFIX) :]
+    assert page.locator(".tokens .seam").get_attribute("data-at") == str(len(PREFIX))
+    asked = json.loads(answer.request.post_data or "")
+    with http(small, stranger(small)) as client:  # the same, of a server that has not said it before
+        again = client.post(CHAT, json=asked)
+    assert again.headers["x-segue-seam"] == answer.headers["x-segue-seam"]
+    assert [each["logprob"] for each in streamed(again.text)] == [logprob for logprob, _ in shown]
+
+    page.locator(".tokens .token").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    rows = streamed(answer.text())[2]
+    listed = [float(each.get_attribute("data-logprob") or "nan") for each in page.locator(".choices .number").all()]
+    others = [each["logprob"] for each in rows["top_logprobs"] if each["token"] != rows["token"]]
+    assert listed == [rows["logprob"], *others]
+    console.shot("tokens")
+    kept = PREFIX + "".join(token or "" for _, token in shown[:2])
+    other = next(each["token"] for each in rows["top_logprobs"] if each["token"] != rows["token"])
+    page.locator(".choices button").nth(1).click()
+    console.ended()
+    assert console.text().startswith(kept + other)
+
+
+def test_stopped_and_gone_on_with_from_a_chosen_point(console: Tab) -> None:
+    page = console.page
+    page.locator(".message textarea").fill("Tell me a long story about a river.")
+    console.answer.fill("Once")
+    console.set("max_tokens", "2000")
+    console.answer.press("Control+Enter")
+    expect(console.answer).to_have_value(re.compile("(?s).{60,}"))
+    page.keyboard.press("Escape")
+    console.ended("stopped")
+    said = console.text()
+    assert len(said) > 60
+    place = said.index(" ", 30)
+    console.answer.evaluate("(box, at) => { box.focus(); box.setSelectionRange(at, at); }", place)
+    expect(console.act("go")).to_contain_text("Go on from here")
+    assert "".join(page.locator(".mirror .behind").all_inner_texts()) == said[place:]
+    console.set("max_tokens", "8")
+    with page.expect_response(lambda told: told.url.endswith(CHAT)) as told:
+        console.act("go").click()
+    console.ended()
+    sent = json.loads(told.value.request.post_data or "")["messages"][-1]
+    assert sent == {"role": "assistant", "content": said[:place], "partial": True}
+    assert told.value.headers["x-segue-seam"] == "resumed"
+    assert console.text().startswith(said[:place])
+    assert page.locator(".mirror .seam").last.get_attribute("data-at") == str(place)
+    console.act("undo").click()
+    assert console.text() == said
+
+
+def test_candidates_and_what_is_copied(console: Tab) -> None:
+    page = console.page
+    page.get_by_label("Candidates (n)").select_option("3")
+    console.ask("Name a colour, don't explain.", "It is", temperature=1, max_tokens=6)
+    lanes = page.locator(".lane .by-model").all_inner_texts()
+    assert len(lanes) == 3
+    console.shot("candidates")
+    page.locator("[data-take='2']").click()
+    assert console.text() == "It is" + lanes[2]
+    console.act("copy").click()
+    made = {}
+    for name in ("curl", "Python · openai", "Python · dashscope", "Node · openai"):
+        page.get_by_role("tab", name=name).click()
+        made[name] = page.locator(".snippet").inner_text()
+        assert ADMIN not in made[name]
+    for name in ("Python · openai", "Python · dashscope"):
+        compile(made[name], name, "exec")
+    done = subprocess.run(
+        [*shlex.split("env NO_PROXY=* DASHSCOPE_API_KEY=" + ADMIN), "bash", "-c", made["curl"]],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    told = json.loads(done.stdout)
+    assert len(told["choices"]) == 3
+    page.get_by_role("button", name="Close").click()
+
+
+def test_compared_and_kept_apart(console: Tab) -> None:
+    page = console.page
+    console.go("compare")
+    page.get_by_label("Prompt").fill("Say hello.")
+    page.get_by_role("button", name="Add one more").click()
+    for box in page.get_by_label("max_tokens").all():
+        box.fill("6")
+    page.get_by_role("button", name="Ask all").click()
+    expect(page.locator(".state[data-state=done]")).to_have_count(3)
+    assert all(page.locator(".lane .by-model").all_inner_texts())
+    console.shot("compare")
+
+
+def test_a_document_is_read_and_asked_about(console: Tab) -> None:
+    page = console.page
+    console.go("documents")
+    text = "Delivery takes three weeks.\n"
+    page.set_input_files("input[type=file]", [{"name": "terms.txt", "mimeType": "text/plain", "buffer": text.encode()}])
+    page.wait_for_selector("[data-status=processed]")
+    page.get_by_role("button", name="Pages of terms.txt").click()
+    expect(page.locator(".page")).to_have_text("Delivery takes three weeks.")
+    page.keyboard.press("Escape")
+    page.get_by_label("Question").fill("How long does delivery take?")
+    page.get_by_role("button", name="Ask about one file").click()
+    console.ended()
+    assert "terms.txt" in page.locator(".passages").inner_text()
+    console.shot("documents")
+    page.get_by_role("button", name="Delete terms.txt").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("There are no files yet.")).to_be_visible()
+
+
+def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
+    page = console.page
+    console.go("keys")
+    page.get_by_role("button", name="New workspace").click()
+    page.get_by_label("Name").fill("Team A")
+    page.get_by_label("Id").fill("team-a")
+    page.get_by_label("Models it may use").fill(f"{SMALL}, qwen-plus")
+    page.get_by_text("Limits", exact=True).last.click()
+    page.get_by_label("requests_per_minute").fill("60")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("row", name="Team A team-a")).to_contain_text("requests_per_minute 60")
+    page.get_by_role("button", name="New key").click()
+    page.get_by_label("Name").fill("robot")
+    page.get_by_label("Workspace").select_option("team-a")
+    page.get_by_role("button", name="Make it").click()
+    secret = page.locator(".secret").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    assert secret not in page.content()
+    with http(small, secret) as client:
+        assert client.get("/console/session").json()["workspace"] == "team-a"
+        page.get_by_role("button", name="Revoke robot").click()
+        page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        expect(page.locator("[data-standing=revoked]")).to_have_count(1)
+        assert client.get("/console/session").status_code == 401
+
+
+def test_a_phone_in_chinese(browser: Browser, small: Server, shots: Path) -> None:
+    with tab(browser, small.base, ADMIN, shots, size=PHONE, language="zh-CN", theme="dark") as phone:
+        phone.enter()
+        assert phone.page.evaluate("document.documentElement.lang") == "zh-CN"
+        phone.page.locator(".parameters summary").first.click()
+        phone.ask("你好", "春天", max_tokens=6)
+        for name in ("playground", "compare", "documents", "keys"):
+            phone.go(name)
+            phone.page.wait_for_selector("main [aria-busy]", state="detached")
+            phone.fits()
+        phone.shot("phone")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nobody_is_kept_out(browser: Browser, small: Server, shots: Path, theme: str) -> None:
+    with tab(browser, small.base, ADMIN, shots, theme=theme, script=axe.script()) as opened:
+        opened.page.goto(f"{small.base}/console")
+        found = list(axe.faults(opened))
+        opened.enter()
+        opened.ask("Name a colour.", "It is a", max_tokens=4)
+        found += axe.faults(opened)
+        opened.act("tokens").click()
+        opened.page.locator(".tokens .token").first.click()
+        found += axe.faults(opened)
+        opened.go("keys")
+        opened.page.wait_for_selector("table")
+        found += axe.faults(opened)
+        assert found == []
