@@ -156,11 +156,11 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
             metrics_of(door, observed, house, None if archive is None else archive.tally),
             *openai.routes(door),
             *dashscope.routes(door),
+            *(console_of(door, names, archive) if settings.server.console else ()),
             *anthropic.routes(door),
             *responses.routes(door, _kept(settings)),
             *filing,
             *admin.routes(door, office, __version__),
-            *(console_of(door, names, archive) if settings.server.console else ()),
         ],
         lifespan=lifespan,
     )
