@@ -57,7 +57,7 @@ export default function page(root) {
   };
 
   function workspaceForm(known) {
-    const name = h("input", { type: "text", required: true, value: known?.name ?? "" }), id = h("input", { type: "text", pattern: "[a-z0-9][a-z0-9_-]*", placeholder: t("made up, if empty") });
+    const name = h("input", { type: "text", required: true, value: known?.name ?? "" }), id = h("input", { type: "text", pattern: "[a-z0-9][a-z0-9_\\-]*", placeholder: t("made up, if empty") });
     const may = models(known?.models?.join(", "), t("names of models, with commas")), limits = limitFields(known?.limits);
     form(known ? t("Change a workspace") : t("New workspace"), [field(t("Name"), name), !known && field(t("Id"), id),
       known?.models !== null && field(t("Models it may use"), may), limits.root], known ? t("Save") : t("Make it"), async () => {

@@ -3,23 +3,23 @@
 import { h, s } from "./dom.js";
 import { t } from "./words.js";
 
-const W = 720, H = 220, LEFT = 56, BOTTOM = 26, TOP = 10;
+const H = 220, LEFT = 56, BOTTOM = 26, TOP = 10;
 
 /** A round number at or above `most`. */
 export function ceiling(most) {
   if (!(most > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 2.5, 5, 10].find((step) => step * power >= most) * power;
+  return [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((step) => step * power >= most) * power;
 }
 
-function frame(title, rows, top, shown, draw) {
+function frame(W, title, rows, top, shown, draw) {
   const step = (W - LEFT) / Math.max(rows.length, 1);
   const y = (value) => TOP + (H - TOP - BOTTOM) * (1 - value / top);
   const lines = [0, 0.5, 1].map((share) => [
     s("line", { class: "grid", x1: LEFT, x2: W, y1: y(top * share), y2: y(top * share) }),
     s("text", { class: "axis", x: LEFT - 8, y: y(top * share) + 4, "text-anchor": "end" }, shown(top * share)),
   ]);
-  const every = Math.ceil(rows.length / 8);
+  const every = Math.ceil((rows.length * 52) / (W - LEFT));
   return s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title, class: "plot" },
     lines,
     rows.map((row, at) => {
@@ -28,10 +28,10 @@ function frame(title, rows, top, shown, draw) {
     }));
 }
 
-/** `rows`: [{ name, told, parts: [numbers] }]; `names` of the parts from below. */
-export function bars(title, rows, names, shown) {
+/** `W` pixels wide. `rows`: [{ name, told, parts: [numbers] }]; `names` of the parts from below. */
+export function bars(W, title, rows, names, shown) {
   const top = ceiling(Math.max(...rows.map((row) => row.parts.reduce((sum, part) => sum + part, 0)), 0));
-  const svg = frame(title, rows, top, shown, (row, x, step, y) => {
+  const svg = frame(W, title, rows, top, shown, (row, x, step, y) => {
     let base = 0;
     const wide = Math.min(step * 0.7, 44);
     return row.parts.map((part, at) => {
@@ -44,9 +44,9 @@ export function bars(title, rows, names, shown) {
 }
 
 /** `rows`: [{ name, told, p50, p95 }] */
-export function spans(title, rows, shown) {
+export function spans(W, title, rows, shown) {
   const top = ceiling(Math.max(...rows.map((row) => row.p95 ?? row.p50 ?? 0), 0));
-  const svg = frame(title, rows, top, shown, (row, x, step, y) => {
+  const svg = frame(W, title, rows, top, shown, (row, x, step, y) => {
     const at = x + step / 2;
     return row.p50 !== null && [
       s("line", { class: "span", x1: at, x2: at, y1: y(row.p50), y2: y(row.p95 ?? row.p50) }),

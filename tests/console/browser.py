@@ -1,7 +1,7 @@
 """A real browser over a real server: Debian's Chromium, driven by Playwright.
 
 Laws: whatever a page reports as an error, asks of another host, or keeps of the key, fails the test that opened it;
-pictures go to the folder that `SEGUE_CONSOLE_SHOTS` names, else to pytest's own.
+pictures go to the folder that `CONSOLE_SHOTS` names, else to pytest's own.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def tab(
         yield opened
         kept = page.evaluate("[location.href, document.cookie, JSON.stringify({...localStorage, ...sessionStorage})]")
         assert not any(key in each for each in kept)
-        assert opened.troubles == []
+        assert opened.troubles == [], opened.troubles
     finally:
         context.close()
 

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where pictures are kept."""
-    named = os.environ.get("SEGUE_CONSOLE_SHOTS")
+    named = os.environ.get("CONSOLE_SHOTS")
     return Path(named) if named else tmp_path_factory.mktemp("console-shots")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +20,7 @@ from segue.app import build
 from segue.config import Server
 from segue.core.tenancy import NewKey, NewWorkspace
 from segue.wire.console import assets
+from tests.docs.tables import ROOT
 from tests.test_tenancy import ADMIN, bearer, keys, running, settings
 
 FIRST_PAINT_BYTES_MAX = 100 * 1024
@@ -154,3 +158,15 @@ def test_everything_is_said_in_both_languages() -> None:
     assert asked - words == set()
     for sentence in words:
         assert '"' not in sentence
+
+
+def test_a_wheel_has_all_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")  # it is there wherever the project was installed by its Makefile
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        held = {name for name in packed.namelist() if name.startswith("segue/console/")}
+        assert held == {f"segue/console/{name}" for name in SOURCES}
+        for name in held:
+            assert packed.read(name).decode() == SOURCES[name.rpartition("/")[2]]

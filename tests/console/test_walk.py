@@ -129,7 +129,7 @@ def test_stopped_and_gone_on_with_from_a_chosen_point(console: Tab) -> None:
     console.answer.fill("Once")
     console.set("max_tokens", "2000")
     console.answer.press("Control+Enter")
-    expect(console.answer).to_have_value(re.compile("(?s).{60,}"))
+    expect(console.answer).to_have_value(re.compile(r"[\s\S]{60,}"))
     page.keyboard.press("Escape")
     console.ended("stopped")
     said = console.text()
@@ -182,7 +182,7 @@ def test_candidates_and_what_is_copied(console: Tab) -> None:
 def test_compared_and_kept_apart(console: Tab) -> None:
     page = console.page
     console.go("compare")
-    page.get_by_label("Prompt").fill("Say hello.")
+    page.get_by_label("Prompt", exact=True).fill("Say hello.")
     page.get_by_role("button", name="Add one more").click()
     for box in page.get_by_label("max_tokens").all():
         box.fill("6")
@@ -215,16 +215,16 @@ def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
     page = console.page
     console.go("keys")
     page.get_by_role("button", name="New workspace").click()
-    page.get_by_label("Name").fill("Team A")
-    page.get_by_label("Id").fill("team-a")
+    page.get_by_label("Name", exact=True).fill("Team A")
+    page.get_by_label("Id", exact=True).fill("team-a")
     page.get_by_label("Models it may use").fill(f"{SMALL}, qwen-plus")
     page.get_by_text("Limits", exact=True).last.click()
     page.get_by_label("requests_per_minute").fill("60")
     page.get_by_role("button", name="Make it").click()
     expect(page.get_by_role("row", name="Team A team-a")).to_contain_text("requests_per_minute 60")
     page.get_by_role("button", name="New key").click()
-    page.get_by_label("Name").fill("robot")
-    page.get_by_label("Workspace").select_option("team-a")
+    page.get_by_label("Name", exact=True).fill("robot")
+    page.get_by_label("Workspace", exact=True).select_option("team-a")
     page.get_by_role("button", name="Make it").click()
     secret = page.locator(".secret").inner_text()
     page.get_by_role("button", name="I have it").click()
