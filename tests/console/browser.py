@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
 
-WAIT_S = 120.0
+WAIT_S = 240.0
 INSTALL_S = 500.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
+expect.set_options(timeout=WAIT_S * 1000)
 
 
 def chromium() -> str:

@@ -228,6 +228,7 @@ def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
     page.get_by_role("button", name="Make it").click()
     secret = page.locator(".secret").inner_text()
     page.get_by_role("button", name="I have it").click()
+    page.wait_for_selector("dialog", state="detached")
     assert secret not in page.content()
     with http(small, secret) as client:
         assert client.get("/console/session").json()["workspace"] == "team-a"

@@ -125,6 +125,7 @@ def test_a_key_is_made_used_and_revoked(console: Tab, large: Server) -> None:
     secret = page.locator(".secret").inner_text()
     console.shot("secret")
     page.get_by_role("button", name="I have it").click()
+    page.wait_for_selector("dialog", state="detached")
     models = f"{large.base}/compatible-mode/v1/models"
     told = {"Authorization": f"Bearer {secret}"}
     assert httpx.get(models, headers=told, trust_env=False).status_code == 200
