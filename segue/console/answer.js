@@ -10,7 +10,7 @@ export function seamText(seam) {
   if (seam.mode === "exact") {
     const open = seam.back ? t("the last {0} bytes could be spelled otherwise", seam.back) : t("the prefix's own tokens stand");
     if (!seam.back && !seam.nodes) return t("Seam: exact; {0}", open);
-    return t("Seam: exact to {0}, {1} beginnings read; {2}", seam.bound.toExponential(1), seam.nodes, open);
+    return t("Seam: exact to {0}; beginnings read: {1}; {2}", seam.bound.toExponential(1), seam.nodes, open);
   }
   return { resumed: t("Seam: resumed, from the tokens it was said in"), healed: t("Seam: healed"), plain: t("Seam: plain, the prefix as it stands") }[seam.mode] ?? seam.header;
 }
@@ -60,7 +60,10 @@ export function facts(run) {
 
 /** The calls of an answer, and where what came of them is written. */
 export function callCards(calls, send) {
-  const results = calls.map(() => area({ rows: 2, class: "code" }));
+  const results = calls.map((call) => {
+    const box = area({ rows: 2, class: "code", value: call.result ?? "", oninput: () => { call.result = box.value; } });
+    return box;
+  });
   return h("section.calls", { "aria-label": t("Calls") },
     calls.map((call, at) => h("div.card", null,
       h("p", null, h("code.by-model", null, `${call.function.name}(${pretty(call.function.arguments)})`)),

@@ -1,12 +1,11 @@
 // Where one conversation is tried: its messages, the beginning of the answer, and how the model goes on from the caret.
 
 import { can, reads, upload, FILES, call } from "./api.js";
-import { callCards, copyDialog, facts, fault, sentence } from "./answer.js";
+import { callCards, copyDialog, facts, fault, pretty, seamText, sentence } from "./answer.js";
 import { Reader, announce, area, field, h, put, select } from "./dom.js";
 import { Editor, tokenView } from "./editor.js";
 import { fieldsOf, fresh, panel } from "./request.js";
 import { Run, placed, unitsOf } from "./run.js";
-import { seamText } from "./answer.js";
 import { t } from "./words.js";
 
 const IMAGE_BYTES_MAX = 8 * 1024 * 1024;
@@ -33,7 +32,7 @@ function messages(prefix) {
   if (files) said.push({ role: "system", content: files });
   for (const { role, text, images = [], calls, id } of state.messages) {
     const content = images.length ? [...images.map((url) => ({ type: "image_url", image_url: { url } })), { type: "text", text }] : text;
-    said.push({ role, content, ...(calls ? { tool_calls: calls } : {}), ...(id ? { tool_call_id: id } : {}) });
+    said.push({ role, content, ...(calls ? { tool_calls: calls.map(({ id, type, function: called }) => ({ id, type, function: called })) } : {}), ...(id ? { tool_call_id: id } : {}) });
   }
   if (prefix) said.push({ role: "assistant", content: prefix, partial: true });
   return said;
@@ -62,6 +61,7 @@ async function go() {
   let shown = 0;
   const run = (state.run = new Run(asked, () => {
     const [choice] = run.choices;
+    const following = scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 40;
     if (!several) {
       if (choice.text.length > shown) { editor.say(choice.text.slice(shown)); shown = choice.text.length; }
       if (run.seam && !editor.marks.some((mark) => mark.run === run)) {
@@ -72,6 +72,7 @@ async function go() {
     }
     if (!run.running) ended(run, prefix, several);
     view.live();
+    if (following) scrollTo(0, document.documentElement.scrollHeight);
   }));
   state.prefix = prefix;
   state.chosen = !several;
@@ -138,7 +139,7 @@ function messageCard(message, at) {
     h("div.row", null, role, h("span.grow"),
       state.messages.length > 1 && h("button.small.link", { type: "button", "aria-label": t("Remove message {0}", at + 1), onclick: () => { state.messages.splice(at, 1); view.draw(); } }, t("Remove"))),
     box,
-    message.calls && h("pre.code", { tabindex: "0" }, JSON.stringify(message.calls, null, 2)),
+    message.calls && h("pre.code", { tabindex: "0" }, message.calls.map((call) => `${call.function.name}(${pretty(call.function.arguments)})`).join("\n")),
     message.images?.length > 0 && h("div.row", null, message.images.map((url, place) => h("figure", null, h("img", { src: url, alt: t("Image {0}", place + 1) }),
       h("button.small", { type: "button", "aria-label": t("Remove image {0}", place + 1), onclick: () => { message.images.splice(place, 1); view.draw(); } }, "×")))));
 }

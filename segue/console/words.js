@@ -30,7 +30,7 @@ const ZH = {
   "{0} tokens of context": "上下文 {0} Token", "{0} answers to this name": "由 {0} 应答",
   "the last {0} bytes could be spelled otherwise": "末尾 {0} 个字节可另行切分", "the prefix's own tokens stand": "前缀自身的 Token 不变",
   "Seam: exact; {0}": "接缝：精确；{0}",
-  "Seam: exact to {0}, {1} beginnings read; {2}": "接缝：精确到 {0}，读取了 {1} 种开头；{2}",
+  "Seam: exact to {0}; beginnings read: {1}; {2}": "接缝：精确到 {0}，读取了 {1} 种开头；{2}",
   "Seam: resumed, from the tokens it was said in": "接缝：从原有 Token 恢复", "Seam: healed": "接缝：已修复", "Seam: plain, the prefix as it stands": "接缝：前缀原样",
   "{0} tokens in, {1} of them cached": "输入 {0} Token，其中 {1} 命中缓存", "{0} tokens in": "输入 {0} Token", "{0} out": "输出 {0}", "first after {0}": "首 Token {0}", "{0} tokens/s": "{0} Token/秒", "{0} in all": "共 {0}",
   "waiting for the first token…": "等待首个 Token…", "stopped": "已停止", "ended": "已结束", "it had ended": "自然结束", "it was as long as allowed": "达到长度上限", "it calls a function": "调用函数",

@@ -62,6 +62,7 @@ def test_a_key_opens_the_door_and_is_kept_nowhere(browser: Browser, small: Serve
         page.press("#key", "Enter")
         expect(page.locator(".fault")).to_have_text("This key is not accepted.")
         assert page.input_value("#key") == "sk-wrong"
+        assert f"{small.base}/console\n" in small.log.read_text("utf-8")
         opened.enter()
         assert "sk-" not in page.content()
         assert sum(opened.scripts.values()) < 100 * 1024

@@ -78,7 +78,7 @@ async def status(method: str, path: str, settings: Settings) -> int:
 async def test_endpoints_are_those_that_are_served(tmp_path: Path) -> None:
     """Served ones want a key, ours want none, the others are unknown to everybody; none is left out."""
     settings = Settings(models=Models(default="segue-scripted"), auth=Auth(keys_file=tmp_path / "keys.json"))
-    ours = "/admin/v1/"  # which no client of the service calls: docs/tenancy.md has its table
+    ours = ("/admin/v1/", "/console/")  # which no client of the service calls: docs/tenancy.md, docs/console.md
     told = {"served": (401,), "ours": (200, 503), "not": (404,)}
     served = set()
     for endpoint, here in rows("docs/compatibility.md", "Endpoints"):
