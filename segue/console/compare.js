@@ -54,7 +54,7 @@ export default function page(root) {
     put(bar,
       running() ? h("button.primary", { type: "button", onclick: stop }, t("Stop"), h("kbd", null, "Esc"))
         : h("button.primary", { type: "button", disabled: !state.user, onclick: go }, t("Ask all"), h("kbd", null, "Ctrl ↵")),
-      h("button", { type: "button", disabled: running() || state.lanes.length >= LANES_MAX, onclick: () => { const last = state.lanes.at(-1).set; const next = lane({ ...last.numbers }); next.set.model = last.model; state.lanes.push(next); draw(); } }, t("Add one more")));
+      h("button", { type: "button", disabled: running() || state.lanes.length >= LANES_MAX, onclick: () => { const last = state.lanes.at(-1).set; const next = lane({ ...last.numbers, seed: String(1234 + state.lanes.length) }); next.set.model = last.model; state.lanes.push(next); draw(); } }, t("Add one more")));
     state.lanes.forEach((each, at) => put(answers[at],
       each.run && h("p.said", null, state.prefix && h("span.by-you", null, state.prefix), h("span.by-model", null, each.run.choices[0].text), each.run.running && h("span.cursor")),
       each.error && fault(each.error), each.run && facts(each.run)));

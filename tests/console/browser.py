@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Response, expect, sync_playwright
 
 WAIT_S = 240.0
 INSTALL_S = 500.0
@@ -119,6 +119,12 @@ class Tab:
             self.set(name, str(value))
         self.act("go").click()
         self.ended()
+
+    def upload(self, name: str, text: str) -> None:
+        """Give the page a file of its own kind, and wait until it was read."""
+        sent = FilePayload(name=name, mimeType="text/plain", buffer=text.encode())
+        self.page.set_input_files("input[type=file]", sent)
+        self.page.wait_for_selector("[data-status=processed]")
 
     def fits(self) -> None:
         """Nothing is cut off at the side."""

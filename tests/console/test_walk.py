@@ -197,8 +197,7 @@ def test_a_document_is_read_and_asked_about(console: Tab) -> None:
     page = console.page
     console.go("documents")
     text = "Delivery takes three weeks.\n"
-    page.set_input_files("input[type=file]", [{"name": "terms.txt", "mimeType": "text/plain", "buffer": text.encode()}])
-    page.wait_for_selector("[data-status=processed]")
+    console.upload("terms.txt", text)
     page.get_by_role("button", name="Pages of terms.txt").click()
     expect(page.locator(".page")).to_have_text("Delivery takes three weeks.")
     page.keyboard.press("Escape")
