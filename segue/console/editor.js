@@ -121,22 +121,31 @@ export class Editor {
     const cuts = new Set([this.caret]);
     for (const mark of this.marks) { cuts.add(mark.at - mark.back); cuts.add(mark.at); }
     const nodes = [];
-    let place = 0;
     const cutting = this.said && this.caret < text.length;
-    for (const run of this.runs) {
-      const end = place + run.text.length;
-      const inside = [...cuts].filter((cut) => cut > place && cut < end).sort((a, b) => a - b);
-      for (const stop of [...inside, end]) {
-        const tail = this.marks.some((mark) => place >= mark.at - mark.back && stop <= mark.at && mark.back > 0);
-        const behind = cutting && place >= this.caret;
-        nodes.push(h(`span.by-${run.by}${tail ? ".tail" : ""}${behind ? ".behind" : ""}`, null, text.slice(place, stop)));
-        for (const mark of this.marks) if (mark.at === stop) nodes.push(h("span.seam", { "data-at": mark.at, "data-back": mark.back, title: mark.told }));
-        place = stop;
-      }
+    let place = 0;
+    for (const stop of [...cuts, text.length].filter((cut) => cut > 0 && cut <= text.length).sort((a, b) => a - b)) {
+      if (stop === place) continue;
+      const more = `${this.tailed(place, stop) ? ".tail" : ""}${cutting && place >= this.caret ? ".behind" : ""}`;
+      nodes.push(this.parts(place, stop).map((part) => h(`span.by-${part.by}${more}`, null, part.text)));
+      nodes.push(this.marks.filter((mark) => mark.at === stop).map(seamMark));
+      place = stop;
     }
     put(this.mirror, nodes, "\u200b");
     this.fit();
   }
+
+  /** Whose the text between two places is. */
+  parts(from, to) {
+    let place = 0;
+    return this.runs.map((run) => {
+      const text = run.text.slice(Math.max(0, from - place), Math.max(0, to - place));
+      place += run.text.length;
+      return { by: run.by, text };
+    }).filter((part) => part.text);
+  }
+
+  /** Whether that could be spelled otherwise when what follows was joined to it. */
+  tailed(from, to) { return this.marks.some((mark) => mark.back > 0 && from >= mark.at - mark.back && to <= mark.at); }
 
   fit() {
     this.box.style.height = `${Math.max(this.mirror.scrollHeight, 120)}px`;
@@ -145,6 +154,8 @@ export class Editor {
 
   lock(locked) { this.box.readOnly = locked; this.root.classList.toggle("busy", locked); }
 }
+
+const seamMark = (mark) => h("span.seam", { "data-at": mark.at, "data-back": mark.back, title: mark.told });
 
 /** A probability, as people write it. */
 export const share = (logprob) => {
@@ -160,18 +171,20 @@ export function tokenView(editor, go) {
   const panel = h("div.choices", { role: "group", "aria-label": t("What else could have come"), hidden: true });
   const flow = h("div.tokens", { role: "group", "aria-label": t("Tokens of the answer") });
   let place = 0;
+  const drawn = new Set();
+  const mark = (at) => {
+    for (const each of editor.marks) if (each.at === at && !drawn.has(each) && drawn.add(each)) flow.append(seamMark(each));
+  };
   const plain = (to) => {
-    for (const mark of editor.marks) {
-      const from = mark.at - mark.back;
-      if (from >= place && from < to) { flow.append(h("span.by-you", null, text.slice(place, from))); place = from; }
-      if (mark.at > place && mark.at <= to && mark.back) { flow.append(h("span.by-you.tail", null, text.slice(place, mark.at))); place = mark.at; }
+    for (const stop of [...editor.marks.flatMap((each) => [each.at - each.back, each.at]), to].filter((cut) => cut > place && cut <= to).sort((a, b) => a - b)) {
+      for (const part of editor.parts(place, stop)) flow.append(h(`span.by-${part.by}${editor.tailed(place, stop) ? ".tail" : ""}`, null, part.text));
+      place = stop;
+      mark(stop);
     }
-    if (to > place) flow.append(h("span.by-you", null, text.slice(place, to)));
-    place = to;
-    for (const mark of editor.marks) if (mark.at === to) flow.append(h("span.seam", { "data-at": mark.at, "data-back": mark.back, title: mark.told }));
+    mark(to);
   };
   const buttons = editor.tokens.map((each, number) => {
-    if (each.start > place || number === 0) plain(each.start);
+    plain(Math.max(each.start, place));
     const { token } = each;
     const p = Math.exp(token.logprob);
     const level = p >= 0.9 ? 0 : p >= 0.6 ? 1 : p >= 0.3 ? 2 : p >= 0.1 ? 3 : 4;
@@ -180,8 +193,11 @@ export function tokenView(editor, go) {
       type: "button", "data-logprob": token.logprob, "data-token": token.token, tabindex: number ? "-1" : "0", "aria-pressed": "false",
       "aria-label": `${visible(token.token)} ${share(token.logprob)}`,
       onclick: () => open(number),
-    }, shown.trim() || shown.includes("\n") ? shown.replaceAll("\n", "⏎\n") : shown || "◌");
-    flow.append(button);
+    }, shown.replaceAll("\n", "⏎") || "◌");
+    // A button is a block of its own: lines are broken beside it.
+    const lines = shown.replace(/[^\n]/g, "");
+    if (shown.endsWith("\n")) flow.append(button, lines);
+    else flow.append(lines, button);
     place = Math.max(place, each.end);
     return button;
   });

@@ -85,7 +85,7 @@ async function go() {
 function ended(run, prefix, several) {
   const { editor } = state;
   editor.lock(false);
-  if (!several) editor.tokens = [...editor.tokens.filter((each) => each.end <= prefix.length), ...placed(run.choices[0].text, run.choices[0].tokens, prefix.length)];
+  if (!several) editor.tokens = [...editor.tokens.filter((each) => each.end <= prefix.length), ...placed(run.choices[0], prefix.length)];
   editor.paint();
   announce(run.error ? sentence(run.error) : t(run.state === "stopped" ? "stopped" : "ended"));
   view.draw();
@@ -98,7 +98,7 @@ function take(choice) {
   editor.splice(prefix.length, editor.text.length - prefix.length, "", "you");
   if (run.seam) editor.marks.push({ at: prefix.length, back: unitsOf(prefix, run.seam.back), told: seamText(run.seam), run });
   editor.say(choice.text);
-  editor.tokens = [...editor.tokens, ...placed(choice.text, choice.tokens, prefix.length)];
+  editor.tokens = [...editor.tokens, ...placed(choice, prefix.length)];
   state.chosen = true;
   view.draw();
 }
@@ -239,8 +239,8 @@ export default function page(root) {
       h("div.main", null,
         h("details.system", { open: Boolean(state.system) }, h("summary", null, t("System prompt")), field(t("System prompt"), system)),
         talk, tools,
-        h("section.stage", { "aria-label": t("Answer") }, h("h2", null, t("Answer")), stage, bar, below)),
-      h("aside", { "aria-label": t("Parameters") }, h("details.parameters", { open: matchMedia("(min-width: 60rem)").matches }, h("summary", null, h("h2", null, t("Parameters"))), panel(state.set, draw)))));
+        h(`section.stage${state.set.mono ? ".mono" : ""}`, { "aria-label": t("Answer") }, h("h2", null, t("Answer")), stage, bar, below)),
+      h("aside", { "aria-label": t("Parameters") }, h("details.parameters", { open: matchMedia("(min-width: 60rem)").matches }, h("summary", null, h("h2", null, t("Parameters"))), panel(state.set, draw, (on) => root.querySelector(".stage").classList.toggle("mono", on))))));
   draw();
   if (!state.messages[0].text) talk.querySelector("textarea")?.focus({ preventScroll: true });
 }

@@ -54,5 +54,5 @@ export function spans(W, title, rows, shown) {
       s("circle", { class: "p95", cx: at, cy: y(row.p95 ?? row.p50), r: 3 }),
     ];
   });
-  return h("figure.plotted", null, h("figcaption", null, h("strong", null, title), h("span.legend", null, h("i.p50"), t("half within")), h("span.legend", null, h("i.p95"), t("19 of 20 within"))), svg);
+  return h("figure.plotted", null, h("figcaption", null, h("strong", null, title), h("span.legend", null, h("i.p50"), t("median")), h("span.legend", null, h("i.p95"), t("95th percentile"))), svg);
 }

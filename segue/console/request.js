@@ -19,7 +19,7 @@ export const SCHEMA_EXAMPLE = {
 };
 
 export function fresh() {
-  return { model: session.names[0]?.name ?? "", numbers: {}, n: 1, stop: "", logprobs: true, deterministic: false, thinking: false, form: "text", schema: "", pattern: "", tools: "", toolChoice: "auto" };
+  return { model: session.names[0]?.name ?? "", numbers: {}, n: 1, stop: "", logprobs: true, deterministic: false, thinking: false, mono: false, form: "text", schema: "", pattern: "", tools: "", toolChoice: "auto" };
 }
 
 /** The fields of a body. Throws a sentence where something was not written as it must be. */
@@ -66,7 +66,7 @@ export function numberFields(set, names = NUMBERS.map(([name]) => name)) {
 }
 
 /** The panel beside the playground. `changed` is called when what is shown elsewhere depends on it. */
-export function panel(set, changed) {
+export function panel(set, changed, letters) {
   const root = h("div.panel");
   const draw = () => {
     const text = (name, label, example, rows = 6) => {
@@ -93,6 +93,7 @@ export function panel(set, changed) {
         text("stop", t("Stop at, one a line"), null, 2)),
       tick(t("Token probabilities"), set.logprobs, (on) => { set.logprobs = on; }),
       tick(t("Deterministic"), set.deterministic, (on) => { set.deterministic = on; }),
+      tick(t("Letters of one width"), set.mono, (on) => { set.mono = on; letters(on); }),
       can(set.model, "thinking") && tick(t("Think first"), set.thinking, (on) => { set.thinking = on; }),
     );
   };

@@ -3,6 +3,7 @@
 import { CHAT, modelOf, session, streamed } from "./api.js";
 
 const bytes = new TextEncoder();
+const size = (text) => bytes.encode(text).length;
 
 /** `exact; bound=1.2e-04; nodes=5; back=4`, as an object; null where there was no prefix. */
 export function seamOf(header) {
@@ -16,24 +17,23 @@ export function seamOf(header) {
 export function unitsOf(text, count) {
   let at = text.length;
   while (count > 0 && at > 0) {
-    const size = at > 1 && text.codePointAt(at - 2) > 0xffff ? 2 : 1;
-    at -= size;
-    count -= bytes.encode(text.slice(at, at + size)).length;
+    const units = at > 1 && text.codePointAt(at - 2) > 0xffff ? 2 : 1;
+    at -= units;
+    count -= size(text.slice(at, at + units));
   }
   return text.length - at;
 }
 
-/** Where tokens lie in a text that begins at `base`: [{start, end, token}], found by counting bytes. */
-export function placed(text, tokens, base) {
+/** Where the tokens of a choice lie in a text in which it begins at `base`: [{start, end, token}], by counting bytes. */
+export function placed({ text, tokens, lead }, base) {
   const ends = [];
   let unit = 0;
   for (const character of text) {
     unit += character.length;
-    const size = bytes.encode(character).length;
-    for (let i = 1; i < size; i++) ends.push(unit - character.length);
+    for (let i = size(character); i > 1; i--) ends.push(unit - character.length);
     ends.push(unit);
   }
-  let byte = 0;
+  let byte = lead;
   return tokens.map((token) => {
     const start = byte ? ends[Math.min(byte, ends.length) - 1] ?? 0 : 0;
     byte += token.bytes.length;
@@ -41,7 +41,9 @@ export function placed(text, tokens, base) {
   });
 }
 
-const empty = () => ({ text: "", thought: "", tokens: [], calls: [], reason: null });
+/** `lead`: so many bytes come first of a token that an earlier answer had drawn and that its caller cut. What was sent of
+ * the text never runs ahead of what was sent of its tokens by more than that. */
+const empty = () => ({ text: "", thought: "", tokens: [], calls: [], reason: null, ahead: 0, lead: 0 });
 
 export class Run {
   constructor(body, changed) {
@@ -87,6 +89,8 @@ export class Run {
       if (delta.content) choice.text += delta.content;
       if (delta.reasoning_content) choice.thought += delta.reasoning_content;
       if (logprobs?.content) choice.tokens.push(...logprobs.content);
+      choice.ahead += size(delta.content ?? "") - (logprobs?.content ?? []).reduce((sum, token) => sum + token.bytes.length, 0);
+      choice.lead = Math.max(choice.lead, choice.ahead);
       for (const call of delta.tool_calls ?? []) {
         const known = (choice.calls[call.index] ??= { id: "", type: "function", function: { name: "", arguments: "" } });
         known.id ||= call.id ?? "";

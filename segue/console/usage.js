@@ -26,7 +26,7 @@ async function rowsOf(by, from, to) {
 
 const sum = (rows, name) => rows.reduce((all, row) => all + Number(row[name]), 0);
 const percent = (part, whole) => (whole ? `${((part / whole) * 100).toFixed(1)}%` : "–");
-const money = (value, currency) => `${Number(value).toFixed(4)} ${currency}`.trim();
+const money = (value, currency) => `${Number(value).toFixed(value >= 1 ? 2 : 4)} ${currency}`.trim();
 const took = (value) => (value === null || value === undefined ? "–" : millis(value));
 const pace = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
 
@@ -44,7 +44,7 @@ function tiles(rows) {
 function table(rows, of, head) {
   const columns = [[t("Requests"), (row) => count(row.requests)], [t("Failed"), (row) => count(row.failed)], [t("Tokens in"), (row) => count(row.input_tokens)],
     [t("cached"), (row) => percent(row.cached_tokens, row.input_tokens)], [t("Tokens out"), (row) => count(row.output_tokens)],
-    [t("First token, half"), (row) => took(row.first_token_ms?.p50)], [t("19 of 20"), (row) => took(row.first_token_ms?.p95)],
+    [t("First token, median"), (row) => took(row.first_token_ms?.p50)], [t("95th percentile"), (row) => took(row.first_token_ms?.p95)],
     [t("Tokens/s"), (row) => pace(row.tokens_per_second?.p50)], [t("Cost"), (row) => money(row.cost, row.currency)]];
   return h("div.scroll", { tabindex: "0", role: "region", "aria-label": head }, h("table", null,
     h("thead", null, h("tr", null, h("th", null, head), columns.map(([name]) => h("th.number", null, name)))),

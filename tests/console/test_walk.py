@@ -135,7 +135,7 @@ def test_stopped_and_gone_on_with_from_a_chosen_point(console: Tab) -> None:
     console.ended("stopped")
     said = console.text()
     assert len(said) > 60
-    place = said.index(" ", 30)
+    place = said.index(" ", 30) + 1  # inside a token: words carry the blank before them
     console.answer.evaluate("(box, at) => { box.focus(); box.setSelectionRange(at, at); }", place)
     expect(console.act("go")).to_contain_text("Go on from here")
     assert "".join(page.locator(".mirror .behind").all_inner_texts()) == said[place:]
@@ -148,6 +148,15 @@ def test_stopped_and_gone_on_with_from_a_chosen_point(console: Tab) -> None:
     assert told.value.headers["x-segue-seam"] == "resumed"
     assert console.text().startswith(said[:place])
     assert page.locator(".mirror .seam").last.get_attribute("data-at") == str(place)
+    text = console.text()
+    console.act("tokens").click()
+    shown = page.locator(".tokens .token").all()
+    assert len(shown) >= 8
+    for each in shown:
+        token = each.get_attribute("data-token") or ""
+        assert token.startswith("bytes:") or each.inner_text().replace("⏎", "\n") == token
+    assert page.locator(".tokens .seam").count() == 2
+    assert page.locator(".tokens").inner_text().replace("⏎", "").strip() == text.strip()
     console.act("undo").click()
     assert console.text() == said
 
