@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Response, expect
+from playwright.sync_api import Browser, FilePayload, Response, Route, expect
 
 from tests.console import axe
 from tests.console.browser import PHONE, Tab, tab
@@ -220,6 +220,44 @@ def test_a_document_is_read_and_asked_about(console: Tab) -> None:
     expect(page.get_by_text("There are no files yet.")).to_be_visible()
 
 
+def test_files_and_images_go_with_the_messages(browser: Browser, small: Server, shots: Path) -> None:
+    """No small model sees: the page is told that one does, and shows how it is refused."""
+
+    def seeing(route: Route) -> None:
+        told = route.fetch()
+        body = told.json()
+        body["models"][SMALL]["abilities"].append("vision")
+        route.fulfill(response=told, json=body)
+
+    with tab(browser, small.base, ADMIN, shots, refusals=(400,)) as opened:
+        page = opened.page
+        page.route("**/console/session", seeing)
+        opened.enter()
+        page.get_by_label("Model", exact=True).select_option("qwen-long")
+        text = FilePayload(name="terms.txt", mimeType="text/plain", buffer=b"Delivery takes three weeks.")
+        page.get_by_label("Add a file", exact=True).set_input_files(text)
+        expect(page.locator(".chip")).to_contain_text("terms.txt · read")
+        opened.set("max_tokens", "4")
+        page.locator(".message textarea").fill("How long does delivery take?")
+        with page.expect_request(lambda asked: asked.url.endswith(CHAT)) as asked:
+            opened.act("go").click()
+        opened.ended()
+        _, file, _ = json.loads(asked.value.post_data or "")["messages"]
+        assert re.fullmatch("fileid://file-fe-[0-9a-f]{24}", file["content"])
+
+        page.get_by_role("button", name="Remove terms.txt").click()
+        image = FilePayload(name="dot.png", mimeType="image/png", buffer=b"\x89PNG")
+        page.get_by_label("Add an image", exact=True).set_input_files(image)
+        expect(page.get_by_role("img", name="Image 1")).to_be_attached()
+        with page.expect_request(lambda asked: asked.url.endswith(CHAT)) as asked:
+            opened.act("go").click()
+        opened.ended("failed")
+        picture, said = json.loads(asked.value.post_data or "")["messages"][0]["content"]
+        assert picture == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+        assert said["text"] == "How long does delivery take?"
+        expect(page.get_by_role("alert").last).not_to_be_empty()
+
+
 def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
     page = console.page
     console.go("keys")
@@ -245,6 +283,36 @@ def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         expect(page.locator("[data-standing=revoked]")).to_have_count(1)
         assert client.get("/console/session").status_code == 401
+
+
+def used(server: Server) -> str:
+    """How many requests the API says there were."""
+    with http(server) as client:
+        told = client.get("/admin/v1/usage")
+    if told.status_code == 404:
+        pytest.skip("this server tells nothing of what was used")
+    return str(sum(row["requests"] for row in told.json()["rows"]))
+
+
+def test_what_was_used_is_plotted(console: Tab, small: Server) -> None:
+    used(small)
+    console.ask("Say hello.", max_tokens=4)
+    page = console.page
+    for _ in range(20):  # records are entered a little later
+        before = used(small)
+        console.go("playground")
+        console.go("usage")
+        page.wait_for_selector("svg")
+        shown = page.locator(".tiles dd").first.inner_text()
+        if before != "0" and before == used(small):
+            break
+        page.wait_for_timeout(500)
+    assert shown == before
+    assert page.locator("svg").count() == 4
+    assert page.locator("svg rect").count() >= 2
+    assert SMALL in page.locator("table").first.inner_text()
+    page.get_by_label("By").select_option("key")
+    expect(page.get_by_role("region", name="Key")).to_contain_text("key-admin")
 
 
 def test_a_phone_in_chinese(browser: Browser, small: Server, shots: Path) -> None:
