@@ -29,7 +29,7 @@ function frame(W, title, rows, top, shown, draw) {
 }
 
 /** `W` pixels wide. `rows`: [{ name, told, parts: [numbers] }]; `names` of the parts from below. */
-export function bars(W, title, rows, names, shown) {
+export function bars(W, title, rows, names, shown, kinds = ["part0", "part1", "part2"]) {
   const top = ceiling(Math.max(...rows.map((row) => row.parts.reduce((sum, part) => sum + part, 0)), 0));
   const svg = frame(W, title, rows, top, shown, (row, x, step, y) => {
     let base = 0;
@@ -37,10 +37,10 @@ export function bars(W, title, rows, names, shown) {
     return row.parts.map((part, at) => {
       const from = base;
       base += part;
-      return part > 0 && s("rect", { class: `part${at}`, x: x + (step - wide) / 2, width: wide, y: y(base), height: Math.max(y(from) - y(base), 0.5) });
+      return part > 0 && s("rect", { class: kinds[at], x: x + (step - wide) / 2, width: wide, y: y(base), height: Math.max(y(from) - y(base), 0.5) });
     });
   });
-  return h("figure.plotted", null, h("figcaption", null, h("strong", null, title), names.map((name, at) => h("span.legend", null, h(`i.part${at}`), name))), svg);
+  return h("figure.plotted", null, h("figcaption", null, h("strong", null, title), names.map((name, at) => h("span.legend", null, h(`i.${kinds[at]}`), name))), svg);
 }
 
 /** `rows`: [{ name, told, p50, p95 }] */

@@ -71,11 +71,11 @@ export default function page(root) {
       const days = filled(byDay, from, Number(state.days));
       const label = (row) => row.day.slice(5);
       const times = (name, value) => days.map((row) => ({ name: label(row), p50: row[name]?.p50 ?? null, p95: row[name]?.p95 ?? null, told: `${row.day}: ${value(row[name]?.p50)} / ${value(row[name]?.p95)}` }));
-      const wide = body.clientWidth, width = Math.round(wide > 800 ? (wide - 40) / 2 : wide);
+      const wide = body.clientWidth, width = Math.round(wide > 880 ? (wide - 40) / 2 : wide);
       put(body, tiles(byDay), h("div.plots", null,
         bars(width, t("Tokens a day"), days.map((row) => ({ name: label(row), parts: [row.cached_tokens, row.input_tokens - row.cached_tokens, row.output_tokens],
           told: `${row.day}: ${count(row.cached_tokens)} / ${count(row.input_tokens)} / ${count(row.output_tokens)}` })), [t("in, from the cache"), t("in, read"), t("out")], short),
-        bars(width, t("Requests a day"), days.map((row) => ({ name: label(row), parts: [row.requests - row.failed, row.failed], told: `${row.day}: ${row.requests}, ${row.failed}` })), [t("answered"), t("failed")], short),
+        bars(width, t("Requests a day"), days.map((row) => ({ name: label(row), parts: [row.requests - row.failed, row.failed], told: `${row.day}: ${row.requests}, ${row.failed}` })), [t("answered"), t("failed")], short, ["part1", "bad"]),
         spans(width, t("First token after"), times("first_token_ms", took), (value) => millis(value)),
         spans(width, t("Tokens a second"), times("tokens_per_second", pace), (value) => short(value))),
         h("h2", null, sides.find(([name]) => name === state.by)[1]), table(bySide, state.by, sides.find(([name]) => name === state.by)[1]),
