@@ -34,6 +34,7 @@ MICROS = 1_000_000
 _FOLDER = "usage"
 # Counts that a power cut takes are no loss, and waiting for the disk each time would be the dearest part of it.
 _POSTGRES_FIRST = "SET LOCAL synchronous_commit TO OFF"
+_POSTGRES_MOMENT = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
 class Accounts:
@@ -126,7 +127,9 @@ def _stored(settings: Settings, shared: bool) -> bool:
 def _counters(settings: Settings, database: Database, shared: bool) -> Counters | None:
     limits = settings.limits
     if _stored(settings, shared):
-        return StoredCounters(database, _POSTGRES_FIRST if shared else "")
+        return (
+            StoredCounters(database, _POSTGRES_FIRST, moment=_POSTGRES_MOMENT) if shared else StoredCounters(database)
+        )
     if limits.shared == "redis" and not limits.redis_url:
         raise StoreUnusable("limits.shared is redis, and limits.redis_url is not set")
     if limits.redis_url and limits.shared != "alone":

@@ -59,6 +59,7 @@ from segue.store.database import Database
 from segue.store.filing import FilesStore
 from segue.store.folder import FolderBlobs
 from segue.store.sqlite import SqliteDatabase
+from segue.store.uses import Uses
 from segue.tenancy.directory import Directory
 from segue.together import Together
 from segue.wire.admin import routes as admin
@@ -121,6 +122,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     office = office_of(names, database, directory.refresh)
     accounts = Accounts(settings, names, database, shared=bool(settings.store.url))
     meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector))
+    directory.heed(lambda: meter.revoke(directory.opens))
     observed = Observed(meter)
     traces = traces_of(settings)
     door = _door(settings, house, names, observed if traces is None else traces.around(observed), directory, meter)
@@ -153,14 +155,14 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app = _App(
         routes=[
             *probes(house, directory),
-            metrics_of(door, observed, house, None if archive is None else archive.tally),
+            metrics_of(door, observed, house, None if archive is None else archive.tally, accounts.clerk),
             *openai.routes(door),
             *dashscope.routes(door),
             *(console_of(door, names, archive) if settings.server.console else ()),
             *anthropic.routes(door),
             *responses.routes(door, _kept(settings)),
             *filing,
-            *admin.routes(door, office, __version__),
+            *admin.routes(door, office, __version__, Uses(database), lambda: names.catalogue.currency),
         ],
         lifespan=lifespan,
     )

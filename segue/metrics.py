@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from segue.core.histogram import Histogram
+from segue.core.usage import Entries
 from segue.engine.base import Health
 from segue.files.tally import BOUNDS_S, Tally
 from segue.observe import Counters, Times
@@ -53,28 +54,57 @@ FILES = {
 }
 
 
-def text(counters: Counters, times: Times, engines: Mapping[str, Health], files: Tally | None = None) -> bytes:
-    """One scrape.  `engines` by served name; `files` where some are kept."""
+ENTRIES = {
+    "written": "Records of use that were written to the ledger.",
+    "lost": "Records of use that are lost.",
+}
+
+
+def text(
+    counters: Counters,
+    times: Times,
+    engines: Mapping[str, Health],
+    files: Tally | None = None,
+    limited: Mapping[str, int] | None = None,
+    entries: Entries | None = None,
+) -> bytes:
+    """One scrape.  `engines` by served name; `files` where some are kept; `limited` is how often each limit has refused
+    somebody; `entries` are what became of records, where there is a ledger."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(counters, times, engines, files))
+    registry.register(_Now(counters, times, engines, files, limited or {}, entries))
     return generate_latest(registry)
 
 
 class _Now(Collector):
     """What the counters say at this moment."""
 
-    def __init__(self, counters: Counters, times: Times, engines: Mapping[str, Health], files: Tally | None) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        times: Times,
+        engines: Mapping[str, Health],
+        files: Tally | None,
+        limited: Mapping[str, int],
+        entries: Entries | None,
+    ) -> None:
         self._counters, self._times, self._engines, self._files = counters, times, engines, files
+        self._limited, self._entries = limited, entries
 
     def collect(self) -> Iterator[Metric]:
-        """Counters first, then times, then files, then the engines."""
+        """Counters first, then limits, times, the ledger, files, the engines."""
         for name, value in dataclasses.asdict(self._counters).items():
             yield CounterMetricFamily(f"segue_{name}", MEANINGS[name], value=value)
+        refused = CounterMetricFamily("segue_limited", "Requests that a limit has refused.", labels=["limit"])
+        for limit, count in self._limited.items():
+            refused.add_metric([limit], count)
+        yield refused
         for name, meaning in TIMES.items():
             found: Histogram = getattr(self._times, name)
             yield HistogramMetricFamily(
                 f"segue_{name}_seconds", meaning, buckets=found.cumulative(), sum_value=found.sum_s
             )
+        if self._entries is not None:
+            yield from _ledger(self._entries)
         if self._files is not None:
             yield from _files(self._files)
         ready = GaugeMetricFamily("segue_engine_ready", "1 when the engine can answer.", labels=["model"])
@@ -97,6 +127,13 @@ class _Now(Collector):
             restarts.add_metric([model], health.restarts)
             steps.add_metric([model], health.steps)
         yield from (ready, running, waiting, restarts, steps, failovers, kv, used)
+
+
+def _ledger(entries: Entries) -> Iterator[Metric]:
+    for name, meaning in ENTRIES.items():
+        yield CounterMetricFamily(f"segue_ledger_{name}", meaning, value=getattr(entries, name))
+    waiting = "Records of use that have yet to be written to the ledger."
+    yield GaugeMetricFamily("segue_ledger_waiting", waiting, value=entries.waiting)
 
 
 def _files(files: Tally) -> Iterator[Metric]:

@@ -21,7 +21,15 @@ from typing import Any, ClassVar, Literal, Protocol
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segue.core.errors import Fault
+from segue.core.errors import (
+    BurstExceeded,
+    Fault,
+    PlacesTaken,
+    QueueFull,
+    QuotaSpent,
+    RateExceeded,
+    TokenRateExceeded,
+)
 from segue.core.events import CallArguments, Event, Failed, Finished, Started, Text, Thought
 from segue.core.generation import SeamFound
 from segue.core.histogram import Histogram
@@ -90,6 +98,21 @@ class Times:
     answer: Histogram = field(default_factory=lambda: Histogram(_ANSWER_S))
 
 
+def limited() -> dict[str, int]:
+    """How often each limit has refused somebody: none yet."""
+    return dict.fromkeys((*_LIMITS.values(), *_QUOTAS.values()), 0)
+
+
+_LIMITS = {
+    BurstExceeded: "requests_per_second",
+    RateExceeded: "requests_per_minute",
+    TokenRateExceeded: "tokens_per_minute",
+    PlacesTaken: "concurrent",
+    QueueFull: "queue",
+}
+_QUOTAS = {"tokens": "tokens_per_month", "money": "money_per_month"}
+
+
 class Stages(Protocol):
     """The pipeline, as the wire sees it."""
 
@@ -110,6 +133,7 @@ class Observed:
         self._clock = clock
         self.counters = Counters()
         self.times = Times()
+        self.limited = limited()
 
     async def prepare(self, request: Request) -> Job:
         """Raises as the pipeline does, after writing the refusal down."""
@@ -117,6 +141,7 @@ class Observed:
             return await self._stages.prepare(request)
         except Fault as fault:
             self.counters.requests_refused += 1
+            self._count_limit(fault)
             about = {"request_id": request.id, "key": request.caller.key, "model": request.model}
             about["workspace"] = request.caller.workspace
             _note("refused", {**about, "outcome": type(fault).__name__})
@@ -140,6 +165,7 @@ class Observed:
                             outcome, output = "finished", event.output_tokens
                         case Failed():
                             outcome = type(event.fault).__name__
+                            self._count_limit(event.fault)
                     yield event
         finally:
             ended = self._clock()
@@ -179,6 +205,11 @@ class Observed:
         self.counters.output_tokens += output
         if started.seam is not None:
             self._count_seam(started.seam)
+
+    def _count_limit(self, fault: Fault) -> None:
+        limit = _QUOTAS[fault.what] if isinstance(fault, QuotaSpent) else _LIMITS.get(type(fault))
+        if limit is not None:
+            self.limited[limit] += 1
 
     def _count_seam(self, seam: SeamFound) -> None:
         name = f"seam_{seam.mode}"

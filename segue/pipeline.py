@@ -212,8 +212,11 @@ class Pipeline:
 
     async def _read(self, request: Request, engine: Engine, card: ModelCard, seen: Shown) -> Read:
         """The conversation in tokens, with what it is given of its documents.  Raises Fault."""
+        files = any(source.id is not None for source in request.documents or ())
 
         async def ids(shown: Request) -> list[int]:
+            if files and self._inspector is not None:
+                await self._inspector.given(request, shown)
             turn = self._turn(shown, card)
             budget.size(turn.header + turn.prefix, card)
             return await seen.ids(engine.encode, turn.header, shown)
@@ -355,7 +358,7 @@ async def _wanted(request: Request, card: ModelCard) -> Constraint | None:
         return await asyncio.to_thread(tools.constraint, request, prefix) if "json" in card.abilities else None
     wanted = constraint.constraint(request.format)
     if wanted is not None:
-        await asyncio.to_thread(constraint.check, wanted, prefix.encode())
+        await asyncio.to_thread(constraint.check, wanted, prefix.encode(), request.caller.workspace)
     return wanted
 
 

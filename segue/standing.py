@@ -28,6 +28,7 @@ from segue.observe import Observed
 from segue.pipeline import Job
 from segue.policy.auth import Grant
 from segue.policy.keys import digest
+from segue.store.clerk import Clerk
 from segue.store.database import Database
 from segue.store.filing import forget_workspace
 from segue.tenancy.directory import Directory, Fixed
@@ -112,11 +113,14 @@ def probes(house: House, directory: Directory) -> list[BaseRoute]:
     return [Route("/healthz", alive), Route("/readyz", ready)]
 
 
-def metrics_of(door: Door[Job], observed: Observed, house: House, files: Tally | None) -> BaseRoute:
+def metrics_of(
+    door: Door[Job], observed: Observed, house: House, files: Tally | None, clerk: Clerk | None
+) -> BaseRoute:
     """The counters, for those who run the server: sums over everybody, which would tell a team of the others."""
 
     async def shown(exchange: Exchange) -> None:
-        text = metrics.text(observed.counters, observed.times, await house.health(), files)
+        engines, entries = await house.health(), None if clerk is None else clerk.entries
+        text = metrics.text(observed.counters, observed.times, engines, files, observed.limited, entries)
         await send_plain(exchange, text, metrics.CONTENT_TYPE)
 
     return Route("/metrics", Endpoint(door, openai_error, {"GET": shown}, only=lambda caller: caller.oversees))

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from segue.app import database_of, database_path
+from segue.cli import doctor
 from segue.cli.doctor import Finding, _clock, _key, _rows
-from segue.config import Auth, Settings
+from segue.config import Auth, Settings, Store
 from segue.standing import take_over_keys
 from tests.test_tenancy import settings
 
@@ -91,3 +92,21 @@ def test_a_clock_that_stands_before_what_has_been(tmp_path: Path) -> None:
         connection.execute(act, (time.time() + 86400,))
     connection.close()
     assert _clock(known).state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "acted", "told"), [(0.5, 0, "ok"), (30, 0, "warn"), (-30, 0, "warn"), (0, 9e9, "fail")]
+)
+def test_a_clock_that_is_not_the_database_s(
+    ahead: float, acted: float, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_clock_there", lambda url: (ahead, acted))
+    known = replace(settings(tmp_path), store=Store(url="postgresql://there/segue"))
+    assert _clock(known).state == told
+    if told == "warn":
+        assert ("behind" if ahead > 0 else "ahead of") in _clock(known).text
+
+
+def test_where_the_database_is_away_the_clock_is_held_against_the_rest(tmp_path: Path) -> None:
+    known = replace(settings(tmp_path), store=Store(url="postgresql://nobody@127.0.0.1:1/x"))
+    assert _clock(known).state == "ok"

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segue.app import build
-from segue.config import Auth, Documents, Files, Models, Settings
+from segue.config import Auth, Documents, Files, Models, Moderation, Settings
 from segue.core.documents import mark
 from segue.engine.house import House
 
@@ -30,9 +31,11 @@ Clients = tuple[asyncio.Runner, httpx.AsyncClient]
 
 
 @asynccontextmanager
-async def served(documents: Documents, files: Files) -> AsyncIterator[httpx.AsyncClient]:
+async def served(
+    documents: Documents, files: Files, moderation: Moderation | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     made = Settings(auth=Auth(api_key=KEY), models=Models(default="segue-scripted"), documents=documents, files=files)
-    app = build(made)
+    app = build(replace(made, moderation=moderation or Moderation()))
     async with app.router.lifespan_context(app):
         await app.state.house.started()
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -143,3 +146,19 @@ async def test_a_deleted_file_is_forgotten_and_counted(tmp_path: Path, monkeypat
         assert f"segue_{line} 1.0" in scraped
     for step in ("parse", "count", "index"):
         assert f'segue_file_step_seconds_count{{step="{step}"}} 1.0' in scraped
+
+
+async def test_a_file_whose_content_is_forbidden_is_not_shown_to_the_model(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("[input]\nforbidden fruit\n")
+    files = "/compatible-mode/v1/files"
+    moderation = Moderation(words=tmp_path / "words")
+    async with served(Documents(), Files(dir=tmp_path / "files"), moderation) as client, asyncio.timeout(60):
+        for content, status in ((b"Apples, a Forbidden Fruit.", 400), (b"Apples, as all fruit.", 200)):
+            sent = await client.post(files, files={"file": ("a.txt", content)}, data={"purpose": "file-extract"})
+            assert sent.status_code == 200
+            talk = [SYSTEM, {"role": "system", "content": f"fileid://{sent.json()['id']}"}]
+            talk.append({"role": "user", "content": "What is said of apples?"})
+            answer = await client.post(CHAT, json={"model": "qwen-long", "messages": talk})
+            assert answer.status_code == status, answer.text
+            if status == 400:
+                assert answer.json()["error"]["code"] == "data_inspection_failed"

@@ -18,9 +18,8 @@ from starlette.applications import Starlette
 from segue.app import build
 from segue.config import Auth, Files, Limits, Models, Moderation, Server, Settings, Usage
 from segue.core.errors import EngineFailed, EngineLost, Fault, Internal
-from segue.core.usage import Record
+from segue.core.usage import Range, Record
 from segue.engine.scripted import Echo, Failure, Say, Scripted, scripted_card
-from segue.store.ledger import Range
 from segue.wire.inspection import wanted
 
 KEY = "sk-known"
@@ -292,6 +291,7 @@ async def test_a_model_has_limits_of_its_own(tmp_path: Path) -> None:
     async with running(settings(tmp_path, models=models)) as (client, _):
         assert (await client.post(CHAT, json=ask(CHAT))).status_code == 200
         assert (await client.post(NATIVE, json=ask(NATIVE))).status_code == 429
+        assert 'segue_limited_total{limit="requests_per_minute"} 1.0' in (await client.get("/metrics")).text
 
 
 async def test_limits_and_prices_are_read_again(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from segue.app import build
+from segue.core.usage import Entries
 from segue.engine.base import Health
 from segue.files.tally import Tally
 from segue.metrics import MEANINGS, TIMES, text
-from segue.observe import Counters, Times
+from segue.observe import Counters, Times, limited
 from tests.test_app import ASK, CHAT, NATIVE, running, settings
 
 
@@ -64,7 +65,7 @@ def test_the_dashboard_asks_for_what_there_is() -> None:
     asked = {
         name for panel in panels for target in panel["targets"] for name in re.findall(r"segue_\w+", target["expr"])
     }
-    scraped = text(Counters(), Times(), {"m": Health(True)}).decode()
+    scraped = text(Counters(), Times(), {"m": Health(True)}, None, limited(), Entries()).decode()
     told = {sample.name for family in text_string_to_metric_families(scraped) for sample in family.samples}
     told = {name for name in told if not name.endswith("_created")}
     assert asked <= told
@@ -124,3 +125,12 @@ async def test_metrics_want_a_key() -> None:
     async with running(build(settings())) as client:
         assert (await client.get("/metrics", headers={"Authorization": ""})).status_code == 401
         assert (await client.post("/metrics")).status_code == 405
+
+
+def test_limits_and_records_are_told() -> None:
+    scraped = text(Counters(), Times(), {}, None, {"concurrent": 2}, Entries(5, 4, 3)).decode()
+    assert 'segue_limited_total{limit="concurrent"} 2.0' in scraped
+    found = values(scraped)
+    told = [found[f"segue_ledger_{name}"] for name in ("written_total", "waiting", "lost_total")]
+    assert told == [5, 4, 3]
+    assert "segue_ledger" not in text(Counters(), Times(), {}).decode()

@@ -38,6 +38,7 @@ _ENGINE_LIBRARY = "xllamacpp"
 # Beside the model file: key-value cache and working memory of the default settings, roughly.
 _MEMORY_SPARE_BYTES = 1_500_000_000
 _CLOCK_SPARE_S = 3600.0
+_CLOCKS_APART_S = 2.0
 _SECRET_CHARACTERS_MIN = 24
 
 
@@ -225,17 +226,33 @@ def _rows(settings: Settings) -> Finding:
 
 
 def _clock(settings: Settings) -> Finding:
-    """A clock that stands before what has already happened ends keys at the wrong time."""
+    """A clock that stands before what has already happened ends keys at the wrong time, and so does one that is not
+    that of the other servers: the database's tells."""
     now, installed = time.time(), Path(segue.__file__).stat().st_mtime
-    try:
-        acted = _asked(settings, "SELECT cast(coalesce(max(at), 0) AS INTEGER) FROM acts") or 0
-    except sqlite3.Error:
-        acted = 0
+    ahead = acted = 0.0
+    # What is wrong with the store itself, `_store` says.
+    with contextlib.suppress(sqlite3.Error, StoreUnusable):
+        if settings.store.url:
+            ahead, acted = _clock_there(settings.store.url)
+        else:
+            acted = _asked(settings, "SELECT cast(coalesce(max(at), 0) AS INTEGER) FROM acts") or 0
     latest = max(installed, acted)
     if now < latest - _CLOCK_SPARE_S:
         text = f"it says {moment_told(now)} UTC, and {moment_told(latest)} has been; set it, or keys end at wrong times"
         return Finding("clock", "fail", text)
+    if abs(ahead) > _CLOCKS_APART_S:
+        text = f"{abs(ahead):.1f} s {'behind' if ahead > 0 else 'ahead of'} the database's; have both keep it (NTP)"
+        return Finding("clock", "warn", f"{text}: keys end, and records are dated, by each server's own")
     return Finding("clock", "ok", f"{moment_told(now)} UTC")
+
+
+def _clock_there(url: str) -> tuple[float, float]:
+    """See `PostgresDatabase.clock`.  Raises StoreUnusable."""
+    try:
+        from segue.store.postgres import PostgresDatabase
+    except ImportError as error:
+        raise StoreUnusable(str(error)) from error
+    return asyncio.run(PostgresDatabase(url).clock())
 
 
 def _asked(settings: Settings, sql: str) -> int | None:

@@ -16,10 +16,9 @@ from segue.app import database_of, names_of
 from segue.cli.terminal import MISUSED, ConfigOption, Stop, out
 from segue.config import Settings
 from segue.config_read import load
-from segue.core.usage import By, Line
-from segue.store.ledger import Ledger, Range, day_of
+from segue.core.usage import By, Line, Range, money
+from segue.store.ledger import Ledger, day_of
 
-MICROS = 1_000_000
 HOURS_DAYS = 7
 """How far back hours are shown where nothing is said: they are asked of the records, which are many."""
 HEAD = ("requests", "failed", "input", "cached", "output", "reasoning", "cost")
@@ -69,8 +68,7 @@ async def _summary(settings: Settings, by: By, range: Range) -> list[Line]:
 
 def _figures(line: Line) -> list[str]:
     tokens = (line.input_tokens, line.cached_tokens, line.output_tokens, line.reasoning_tokens)
-    cost = f"{line.cost_micros // MICROS}.{line.cost_micros % MICROS:06}"
-    return [str(line.requests), str(line.failed), *map(str, tokens), cost]
+    return [str(line.requests), str(line.failed), *map(str, tokens), money(line.cost_micros)]
 
 
 def _all(lines: Sequence[Line]) -> Line:

@@ -7,15 +7,19 @@ token, so that costs are whole millionths (`micros`), settled when the request e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from segue.core import frozen
 from segue.core.errors import Fault
 from segue.core.request import Caller
 
+MICROS = 1_000_000
 LEFT = "left"
 """The outcome where the client left before the answer had ended."""
-ENDS = frozenset({"stop", "length", "tool_calls", LEFT})
+ANSWERED = frozenset({"stop", "length", "tool_calls"})
+"""The outcomes of answers that came to their own end."""
+ENDS = ANSWERED | {LEFT}
 """The outcomes that are no error."""
 
 
@@ -78,7 +82,25 @@ class Spent:
     cost_micros: int = 0
 
 
+def money(micros: int) -> str:
+    """A cost in whole units of the currency, with all of its six digits."""
+    return f"{micros // MICROS}.{micros % MICROS:06}"
+
+
 By = Literal["day", "hour", "key", "workspace", "model"]
+
+
+@frozen
+class Range:
+    """What a summary is about: days from `since` to `until`, both included (`2026-11-20`), of everybody or of one."""
+
+    since: str = ""
+    until: str = ""
+    workspace: str = ""
+    key: str = ""
+
+
+EVERYTHING = Range()
 
 
 @frozen
@@ -93,6 +115,55 @@ class Line:
     output_tokens: int
     reasoning_tokens: int
     cost_micros: int
+
+
+Side = Literal["day", "key", "workspace", "model"]
+"""What use can be told apart by, also by several at once."""
+TIMED_MAX = 50_000
+"""Times are told of so many answers, the latest of those that were asked about."""
+
+
+@frozen
+class Spread:
+    """What half of the answers stayed within, and what all but one in twenty; None where there is none."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+
+@frozen
+class Use:
+    """What was used by one of what was asked about: `of` has its name on each of the sides that were asked for.
+    Times are of answers that came to their own end: `total_ms` is what a client has waited in all."""
+
+    of: tuple[str, ...]
+    requests: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_micros: int
+    first_ms: Spread = Spread()
+    total_ms: Spread = Spread()
+    tokens_per_s: Spread = Spread()
+
+
+class Sums(Protocol):
+    """Whoever can be asked what was used."""
+
+    async def uses(self, by: Sequence[Side], range: Range, after: Sequence[str], limit: int) -> Sequence[Use]:
+        """At most `limit` of them, in the order of `of`, behind `after` (empty: from the first)."""
+        ...
+
+
+@frozen
+class Entries:
+    """How many records were written to the ledger since the start, wait to be, and are lost for good."""
+
+    written: int = 0
+    waiting: int = 0
+    lost: int = 0
 
 
 class Book(Protocol):

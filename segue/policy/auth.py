@@ -36,10 +36,12 @@ class Grant:
 
 @frozen
 class Ring:
-    """Every key that opens something, by digest, and the ids of all workspaces."""
+    """Every key that opens something, by digest, and the ids of all workspaces; `holders` are the ids of these keys
+    and of their workspaces."""
 
     grants: Mapping[str, Grant]
     workspaces: frozenset[str] = frozenset({WORKSPACE})
+    holders: frozenset[tuple[str, str]] = frozenset()
 
 
 # Compared where nothing was found: no digest is spelled like it.
@@ -48,7 +50,9 @@ _NOBODY = Grant("-" * 64, Caller("", ""))
 
 def ring(grants: Iterable[Grant], workspaces: Iterable[str] = (WORKSPACE,)) -> Ring:
     """All of them together."""
-    return Ring({grant.sha256: grant for grant in grants}, frozenset(workspaces))
+    found = {grant.sha256: grant for grant in grants}
+    holders = frozenset((grant.caller.key, grant.caller.workspace) for grant in found.values())
+    return Ring(found, frozenset(workspaces), holders)
 
 
 class Auth:

@@ -3,14 +3,16 @@
     Own, OwnPlaces          this server alone keeps the count
     Leased, LeasedPlaces    servers share it; each has small shares of it, so that hardly a request asks the others
 
-Laws: who is refused has used nothing; a share is used soon or is lost, and as large as what was used of the last; of
-one count a server asks one question at a time; when the others cannot be asked, this server keeps the limit alone until
-they can.  `take` returns 0 when it was had, else how many seconds to wait.  It knows no caller and no Fault.
+Laws: who is refused has used nothing; a share is used within two slots of when it was asked for or given back, and is
+as large as what was used of the last; of one count a server asks one question at a time; when the others cannot be
+asked, this server keeps the limit alone until they can.  `take` returns 0 when it was had, else how many seconds to
+wait.  It knows no caller and no Fault.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -18,20 +20,27 @@ from segue.core.counting import SLOTS, Ask, CountersLost, Grant, Window
 
 PLACE_WAIT_S = 1.0
 """How long whoever finds no place is told to wait: when one will be free, nobody knows."""
-_SHARE_SLOTS = 4
+_SHARE_SLOTS = 2
 _SHARE_MAX = 4096
 _REFUSED_S = 0.05  # how long a refusal holds, so that a crowd that is refused does not ask each for itself
 _ALONE_S = 2.0
+_ALONE = -1.0  # instead of a time: it was had of what this server keeps alone
 
 Clock = Callable[[], float]
 Asking = Callable[[Ask], Awaitable[Grant]]
 """Asks the shared counts.  Raises CountersLost."""
 
 
+Taken = tuple[tuple[int, float, int], ...]
+"""What was had, to be given back exactly where it was had: slots, until when each may be used, and how many of it."""
+
+
 class Gauge(Protocol):
     """What can be had at a rate: requests, tokens."""
 
     most: int
+    taken: Taken
+    """What was had last: to be read at once, before anything is waited for."""
 
     async def take(self, count: int = 1) -> float:
         """Have `count`, all or none."""
@@ -41,8 +50,8 @@ class Gauge(Protocol):
         """Count what has been had in any case."""
         ...
 
-    def give(self, count: int = 1) -> None:
-        """What was just taken was not used."""
+    def give(self, taken: Taken) -> None:
+        """This was not used."""
         ...
 
     def idle(self) -> bool:
@@ -71,9 +80,10 @@ class Places(Protocol):
 class Own:
     """A rate that this server keeps alone."""
 
-    __slots__ = ("_clock", "_window")
+    __slots__ = ("_clock", "_window", "taken")
 
     def __init__(self, most: int, window_s: float, clock: Clock) -> None:
+        self.taken: Taken = ()
         self._window = Window(most, window_s)
         self._clock = clock
 
@@ -87,13 +97,17 @@ class Own:
 
     async def take(self, count: int = 1) -> float:
         now = self._clock()
-        return 0.0 if self._window.take(now, count, count) else self._window.wait_s(now, count)
+        if not self._window.take(now, count, count):
+            return self._window.wait_s(now, count)
+        self.taken = ((self._window.slot, 0.0, count),)
+        return 0.0
 
     def add(self, count: int) -> None:
         self._window.add(self._clock(), count)
 
-    def give(self, count: int = 1) -> None:
-        self._window.give(count)
+    def give(self, taken: Taken) -> None:
+        for slot, _, count in taken:
+            self._window.give(count, slot)
 
     def idle(self) -> bool:
         return self._window.idle(self._clock())
@@ -121,6 +135,56 @@ class OwnPlaces:
         return not self._taken
 
 
+class Shares:
+    """What is left of the shares that a server was given: by the slot each was counted in, the oldest used first."""
+
+    __slots__ = ("_back", "_had", "left", "until")
+
+    def __init__(self) -> None:
+        self._had: deque[tuple[int, float, int]] = deque()  # slot, until when, how many
+        self._back: dict[int, int] = {}
+        self.left = 0
+        self.until = 0.0  # when the last of them is past
+
+    def put(self, slot: int, until: float, count: int) -> None:
+        """One share more."""
+        self._had.append((slot, until, count))
+        self.left += count
+        self.until = until
+
+    def take(self, now: float, count: int) -> Taken:
+        """Use so many, if there are; () where there are not."""
+        self._drop(now)
+        if self.left < count:
+            return ()
+        self.left -= count
+        taken: list[tuple[int, float, int]] = []
+        while count:
+            slot, until, some = self._had.popleft()
+            if some > count:
+                self._had.appendleft((slot, until, some - count))
+            taken.append((slot, until, min(some, count)))
+            count -= taken[-1][2]
+        return tuple(taken)
+
+    def give(self, taken: Taken) -> None:
+        """This was not used."""
+        self._had.extendleft(reversed(taken))
+        self.left += sum(count for _, _, count in taken)
+
+    def unused(self, now: float) -> tuple[tuple[int, int], ...]:
+        """What is past, and has yet to be given back: it is forgotten here."""
+        self._drop(now)
+        back, self._back = tuple(self._back.items()), {}
+        return back
+
+    def _drop(self, now: float) -> None:
+        while self._had and self._had[0][1] <= now:
+            slot, _, past = self._had.popleft()
+            self.left -= past
+            self._back[slot] = self._back.get(slot, 0) + past
+
+
 class Leased:
     """A rate that servers share."""
 
@@ -130,9 +194,9 @@ class Leased:
         self._window_s = window_s
         self._clock = clock
         self._asking = asking
-        self._share_s = _SHARE_SLOTS * window_s / SLOTS
-        self._left = 0  # of the share
-        self._until = 0.0
+        self._slot_s = window_s / SLOTS
+        self.taken: Taken = ()
+        self._shares = Shares()
         self._size = 1
         self._shut_until = 0.0
         self._shut_for = 0  # who asks for less than this is not shut out
@@ -147,12 +211,15 @@ class Leased:
         try:
             while True:
                 now = self._clock()
-                if now < self._until and self._left >= count:
-                    self._left -= count
+                if taken := self._shares.take(now, count):
+                    self.taken = taken
                     return 0.0
                 if now < self._alone_until:
                     self._alone.most = self.most
-                    return 0.0 if self._alone.take(now, count, count) else self._alone.wait_s(now, count)
+                    if not self._alone.take(now, count, count):
+                        return self._alone.wait_s(now, count)
+                    self.taken = ((self._alone.slot, _ALONE, count),)
+                    return 0.0
                 if count >= self._shut_for and now < self._shut_until:
                     return self._shut_until - now
                 await self._renew(count, now)
@@ -162,20 +229,31 @@ class Leased:
     def add(self, count: int) -> None:
         self._owed += count
 
-    def give(self, count: int = 1) -> None:
-        self._left += count
+    def give(self, taken: Taken) -> None:
+        if taken[0][1] == _ALONE:
+            self._alone.give(taken[0][2], taken[0][0])
+        else:
+            self._shares.give(taken)
 
     def idle(self) -> bool:
-        return self._clock() >= max(self._until, self._shut_until) and not (self._owed or self._waiting)
+        over = self._clock() >= max(self._shares.until, self._shut_until)
+        return over and not (self._owed or self._waiting or self._shares.left)
 
     async def tell(self) -> None:
-        """Let the others know what has been had."""
-        if self._owed:
+        """Let the others know what has been had, and what will not be used."""
+        back = self._unused(self._clock())
+        if self._owed or back:
             owed, self._owed = self._owed, 0
             try:
-                await self._asking(Ask(self._name, self.most, self._window_s, 1, 0, owed))
+                await self._asking(Ask(self._name, self.most, self._window_s, 1, 0, owed, back))
             except CountersLost:
-                self._owed += owed
+                self._owed += owed  # what is not given back will be past soon enough
+
+    def _unused(self, now: float) -> tuple[tuple[int, int], ...]:
+        """What is to be given back; the next share is as much smaller."""
+        back = self._shares.unused(now)
+        self._size = max(1, self._size - sum(count for _, count in back))
+        return back
 
     async def _renew(self, count: int, now: float) -> None:
         """Ask for another share, or wait for the answer to the question that somebody else has asked.
@@ -183,15 +261,18 @@ class Leased:
         The question is a task of its own: whoever asked it may leave, and the answer must not be lost with them.
         """
         if self._asked is None:
-            self._size = min(2 * self._size, _SHARE_MAX) if now < self._until else max(1, self._size - self._left)
-            self._asked = asyncio.get_running_loop().create_task(self._ask(count))
+            lively = now < self._shares.until
+            self._asked = asyncio.get_running_loop().create_task(self._ask(count, now, lively))
         await asyncio.wait([self._asked])
 
-    async def _ask(self, count: int) -> None:
+    async def _ask(self, count: int, asked_at: float, lively: bool) -> None:
         owed, self._owed = self._owed, 0
+        back = self._unused(asked_at)
+        if lively:
+            self._size = min(2 * self._size, _SHARE_MAX)
         want = max(count, self._size, self._waiting)
         try:
-            grant = await self._asking(Ask(self._name, self.most, self._window_s, count, want, owed))
+            grant = await self._asking(Ask(self._name, self.most, self._window_s, count, want, owed, back))
         except CountersLost:
             self._owed += owed
             self._alone_until = self._clock() + _ALONE_S
@@ -199,9 +280,11 @@ class Leased:
         finally:
             self._asked = None
         now = self._clock()
-        self._left = grant.had + (self._left if now < self._until else 0)
         if grant.had:
-            self._until = now + self._share_s
+            # From when it was asked for, so that what is used late is not used beside what comes after it; whoever
+            # waits for an answer that took long has it nevertheless.
+            until = max(asked_at + _SHARE_SLOTS * self._slot_s, now + self._slot_s)
+            self._shares.put(grant.slot, until, grant.had)
             self._shut_until = 0.0
         else:
             self._shut_until, self._shut_for = now + max(grant.wait_s, _REFUSED_S), count

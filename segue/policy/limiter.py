@@ -18,7 +18,7 @@ from segue.core.errors import BurstExceeded, Fault, PlacesTaken, RateExceeded, T
 from segue.core.request import Caller
 from segue.core.tenancy import UNLIMITED, Limits
 from segue.policy.asking import Asker
-from segue.policy.gauges import Clock, Gauge, Leased, LeasedPlaces, Own, OwnPlaces, Places
+from segue.policy.gauges import Clock, Gauge, Leased, LeasedPlaces, Own, OwnPlaces, Places, Taken
 
 SECOND_S, MINUTE_S = 1.0, 60.0
 _TELL_S = 0.25
@@ -50,11 +50,18 @@ class Ticket:
 
     async def spend(self, count: int) -> None:
         """Use so many tokens, if there is room for them.  Raises TokenRateExceeded."""
-        for place, gauge in enumerate(self._tokens):
-            if wait_s := await gauge.take(count):
-                for earlier in self._tokens[:place]:
-                    earlier.give(count)
-                raise TokenRateExceeded(wait_s)
+        if not count:
+            return
+        taken: list[tuple[Gauge, Taken]] = []
+        try:
+            for gauge in self._tokens:
+                if wait_s := await gauge.take(count):
+                    raise TokenRateExceeded(wait_s)
+                taken.append((gauge, gauge.taken))
+        except BaseException:
+            for earlier, had in taken:
+                earlier.give(had)
+            raise
 
     def add(self, count: int) -> None:
         """So many tokens have been used."""
@@ -83,7 +90,7 @@ class Limiter:
         standard: Limits = UNLIMITED,
         of_model: Mapping[str, Limits] | None = None,
         counters: Counters | None = None,
-        clock: Clock = time.time,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.standard = standard
         self.of_model = of_model or {}
@@ -107,7 +114,7 @@ class Limiter:
         if not (plan.places or plan.rates or plan.tokens):
             return FREE
         held: list[Places] = []
-        counted: list[Gauge] = []
+        counted: list[tuple[Gauge, Taken]] = []
         try:
             for place in plan.places:
                 if wait_s := await place.take():
@@ -116,12 +123,12 @@ class Limiter:
             for gauge, refuse in plan.rates:
                 if wait_s := await gauge.take():
                     raise refuse(wait_s)
-                counted.append(gauge)
+                counted.append((gauge, gauge.taken))
         except BaseException:  # a client that leaves while we ask others is no reason to keep its places
             for place in held:
                 place.give()
-            for gauge in counted:
-                gauge.give()
+            for gauge, taken in counted:
+                gauge.give(taken)
             raise
         return Ticket(plan.places, plan.tokens)
 

@@ -4,17 +4,19 @@
 
 Laws: a request has one ticket and leaves one record, however it ends, and both at its very end: when its answer has
 been sent, refused, or left by its client; what was not begun by the door (a batch, say) is begun by `prepare` and ended
-with its answer; events pass unchanged.  It knows no protocol, no store and no text.
+with its answer; events pass unchanged; whoever's key is revoked is answered no further, and pays for what was answered.
+It knows no protocol, no store and no text.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
-from segue.core.errors import Fault, Refused
+from segue.core.errors import Fault, KeyInvalid, Refused
 from segue.core.events import CallArguments, Ended, Event, Failed, Finished, Started, Text, Thought
 from segue.core.generation import Prompt
 from segue.core.request import Caller, Request
@@ -58,7 +60,8 @@ class Stages(Protocol[J]):
 
 
 class Tab:
-    """What is known so far of a request that is under way.  `by_door`: the door ends it."""
+    """What is known so far of a request that is under way.  `by_door`: the door ends it.  `task` works for it as long
+    as it is `inside` the stages, and may be cancelled there."""
 
     __slots__ = (
         "at",
@@ -70,12 +73,15 @@ class Tab:
         "first",
         "id",
         "input",
+        "inside",
         "model",
         "outcome",
         "output",
         "reason",
         "reasoning",
+        "revoked",
         "served",
+        "task",
         "ticket",
         "unpaid",
     )
@@ -88,6 +94,25 @@ class Tab:
         self.input = self.cached = self.output = self.reasoning = 0
         self.first = 0.0
         self.ticket: Ticket | None = None
+        self.task: asyncio.Task[object] | None = None
+        self.inside = self.revoked = False
+
+    def begin(self) -> None:
+        """The current task works for it now.  Raises KeyInvalid."""
+        if self.revoked:
+            raise KeyInvalid
+        self.task, self.inside = asyncio.current_task(), True
+
+    def revoke(self) -> None:
+        """Work no further for it."""
+        if not self.revoked:
+            self.revoked = True
+            if self.inside and self.task is not None:
+                self.task.cancel()
+
+    def ended_by_us(self) -> bool:
+        """Whether a cancellation was only ours."""
+        return self.revoked and self.inside and self.task is not None and self.task.uncancel() == 0
 
 
 class Meter(Generic[J]):
@@ -140,11 +165,19 @@ class Meter(Generic[J]):
             )
         caller, tab.model = request.caller, request.model
         try:
-            model = self._resolve(request.model)
-            await self._quotas.check(caller)
-            tab.ticket = await self._limiter.enter(caller, model)
-            job = await self._stages.prepare(request)
-            await tab.ticket.spend(job.prompt_tokens)
+            tab.begin()
+            try:
+                model = self._resolve(request.model)
+                await self._quotas.check(caller)
+                tab.ticket = await self._limiter.enter(caller, model)
+                job = await self._stages.prepare(request)
+                await tab.ticket.spend(job.prompt_tokens)
+            except asyncio.CancelledError:
+                if tab.ended_by_us():
+                    raise KeyInvalid from None
+                raise
+            finally:
+                tab.inside = False
         except BaseException as error:
             if not tab.by_door:
                 tab.outcome = self._code(error) if isinstance(error, Fault) else LEFT
@@ -157,6 +190,7 @@ class Meter(Generic[J]):
         """The stages' events, unchanged."""
         tab = self._tabs[job.prompt.request_id]
         try:
+            tab.begin()
             async with aclosing(self._stages.answer(job)) as events:
                 async for event in events:
                     kind = type(event)
@@ -181,10 +215,33 @@ class Meter(Generic[J]):
                     elif kind is Ended:
                         assert isinstance(event, Ended)
                         tab.reason = event.reason
+                    tab.inside = False
                     yield event
+                    if kind is Finished or kind is Failed:
+                        continue  # nothing may follow
+                    if tab.revoked:
+                        raise KeyInvalid
+                    tab.inside = True
+        except KeyInvalid as fault:
+            tab.inside = False
+            tab.outcome = self._code(fault)
+            yield Failed(fault)
+        except asyncio.CancelledError:
+            if not tab.ended_by_us():
+                raise
+            tab.inside = False
+            tab.outcome = self._code(fault := KeyInvalid())
+            yield Failed(fault)
         finally:
+            tab.inside = False
             if not tab.by_door:
                 self._ended(tab)
+
+    def revoke(self, opens: Callable[[Caller], bool]) -> None:
+        """End what is under way for whoever's key opens nothing any more."""
+        for tab in self._tabs.values():
+            if not opens(tab.caller):
+                tab.revoke()
 
     def _ended(self, tab: Tab) -> None:
         self._tabs.pop(tab.id, None)

@@ -102,12 +102,13 @@ def constraint(format: Format) -> Constraint | None:
             return _bounded(LLMatcher.grammar_from_lark(_plain(_readable(format.source))))
 
 
-def check(wanted: Constraint, prefix: bytes) -> None:
-    """Raise FormatInvalid where no answer can keep to it, PrefixIllegal where none can begin with `prefix`.
+def check(wanted: Constraint, prefix: bytes, workspace: str = "") -> None:
+    """Raise FormatInvalid where no answer can keep to it, PrefixIllegal where none can begin with `prefix`.  What was
+    compiled for one workspace is not there for another: how long it takes would tell of its schemas.
 
     Takes up to a second for what is very large; to be called outside the event loop.
     """
-    matcher = _compiled(wanted.grammar).deep_copy()
+    matcher = _compiled(wanted.grammar, workspace).deep_copy()
     legal, until = 0, time.monotonic() + CHECK_S
     while legal < len(prefix):
         stretch = prefix[legal : legal + STRETCH_BYTES]
@@ -120,7 +121,7 @@ def check(wanted: Constraint, prefix: bytes) -> None:
     if matcher.is_error():  # not for a byte that may not come, but for what it took to find out
         raise FormatInvalid(_reason(matcher.get_error()))
     if legal < len(prefix):
-        raise PrefixIllegal(legal, _expected(wanted.grammar, prefix[:legal]))
+        raise PrefixIllegal(legal, _expected(wanted.grammar, prefix[:legal], workspace))
 
 
 def _json(schema: Mapping[str, object]) -> Constraint:
@@ -244,8 +245,8 @@ def _bounded(grammar: str) -> Constraint:
 
 
 @lru_cache(maxsize=COMPILED_MAX)
-def _compiled(grammar: str) -> LLMatcher:
-    """A matcher at its beginning; never moved, only copied."""
+def _compiled(grammar: str, workspace: str = "") -> LLMatcher:
+    """A matcher at its beginning; never moved, only copied.  One for each workspace."""
     matcher = LLMatcher(_BYTES, grammar, log_level=0, limits=LIMITS)
     if matcher.is_error():
         raise FormatInvalid(_reason(matcher.get_error()))
@@ -259,9 +260,9 @@ def _compiled(grammar: str) -> LLMatcher:
     return matcher
 
 
-def _expected(grammar: str, legal: bytes) -> tuple[bytes, ...]:
+def _expected(grammar: str, legal: bytes, workspace: str) -> tuple[bytes, ...]:
     """Bytes that could have followed; none where the answer would have had to end."""
-    matcher = _compiled(grammar).deep_copy()
+    matcher = _compiled(grammar, workspace).deep_copy()
     matcher.consume_tokens(list(legal))
     return tuple(bytes([byte]) for byte in _next(matcher)[:EXPECTED_MAX])
 

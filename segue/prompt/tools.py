@@ -59,13 +59,14 @@ def constraint(request: Request, prefix: str, begins: bool = True) -> Constraint
     tools = [tool for tool in request.tools if choice.mode != "function" or tool.name == choice.name]
     if sum(len(_encoded(tool.parameters)) for tool in tools) > SCHEMAS_BYTES_MAX:
         raise TooLarge("schemas", SCHEMAS_BYTES_MAX)
-    schemas = [_kept(_encoded(tool.parameters)) for tool in tools]
+    workspace = request.caller.workspace
+    schemas = [_kept(_encoded(tool.parameters), workspace) for tool in tools]
     free = choice.mode == "auto"
     calls = PARALLEL_MAX if request.parallel_tool_calls else 1
     try:
-        return _fitting(tools, schemas, free, calls, prefix, begins)
+        return _fitting(tools, schemas, free, calls, prefix, begins, workspace)
     except FormatInvalid:  # each can be kept to, all together cannot
-        return _fitting(tools, [dict(_ANY) for _ in tools], free, calls, prefix, begins)
+        return _fitting(tools, [dict(_ANY) for _ in tools], free, calls, prefix, begins, workspace)
 
 
 def probe() -> Constraint:
@@ -106,15 +107,21 @@ def begun(request: Request, calls: bool) -> Constraint:
 
 
 def _fitting(
-    tools: Sequence[Tool], schemas: Sequence[Mapping[str, object]], free: bool, calls: int, prefix: str, begins: bool
+    tools: Sequence[Tool],
+    schemas: Sequence[Mapping[str, object]],
+    free: bool,
+    calls: int,
+    prefix: str,
+    begins: bool,
+    workspace: str,
 ) -> Constraint:
     tight = _grammar(tools, schemas, free, calls, "", tight=True, begins=begins)
     try:
-        check(tight, prefix.encode())
+        check(tight, prefix.encode(), workspace)
         return tight
     except PrefixIllegal:
         loose = _grammar(tools, schemas, free, calls, "" if free else _before(prefix), tight=False, begins=begins)
-        check(loose, prefix.encode())
+        check(loose, prefix.encode(), workspace)
         return loose
 
 
@@ -218,8 +225,8 @@ def _encoded(schema: Mapping[str, object]) -> bytes:
 
 
 @lru_cache(maxsize=SCHEMAS_REMEMBERED)
-def _kept(source: bytes) -> Mapping[str, object]:
-    """The schema of an object that can be kept to."""
+def _kept(source: bytes, workspace: str = "") -> Mapping[str, object]:
+    """The schema of an object that can be kept to; each workspace's is found out for itself, see `check`."""
     schema: dict[str, object] = msgspec.json.decode(source)
     schema.pop("x-guidance", None)
     tries = (schema, _plain(schema, ranges=True), _plain(schema, ranges=False))

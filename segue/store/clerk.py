@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from segue.core.usage import Record, Scope, Spent
+from segue.core.usage import Entries, Record, Scope, Spent
 from segue.store.journal import BATCH_MAX, Journal, Left, left_behind
 from segue.store.ledger import Ledger
 
@@ -64,6 +64,8 @@ class Clerk:
         self._fresh: list[Record] = []  # of this turn of the event loop
         self._behind: list[Record] = []  # in the journal, and to be entered
         self._spilled = False  # there is more in the journal than that
+        self._spilled_records = 0  # about so many more
+        self._written = self._lost = 0
         self._before_turn = 0  # so many of them are in the journal's earlier files
         self._turn: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -74,6 +76,11 @@ class Clerk:
     def behind(self) -> int:
         """How many records have yet to be entered."""
         return len(self._fresh) + len(self._behind)
+
+    @property
+    def entries(self) -> Entries:
+        """What became of the records so far."""
+        return Entries(self._written, self.behind + self._spilled_records, self._lost)
 
     def enter(self, record: Record) -> None:
         """Take a record."""
@@ -114,9 +121,13 @@ class Clerk:
         fresh, self._fresh, self._turn = self._fresh, [], None
         if not fresh:
             return
-        self._journal.write(fresh)
+        put_down = self._journal.write(fresh)
         if len(self._behind) + len(fresh) > QUEUE_MAX:
             self._spilled = True
+            if put_down:
+                self._spilled_records += len(fresh)
+            else:
+                self._lost += len(fresh)
         else:
             self._behind += fresh
 
@@ -143,7 +154,8 @@ class Clerk:
                     # Twice is once: those that are entered already are known by their ids.
                     self._spilled = False
                     for records in self._journal.batches():
-                        await self._ledger.enter(records)
+                        self._written += (await self._ledger.enter(records)).new
+                    self._spilled_records = 0
                 entered = await self._ledger.enter(batch, month, watched)
             except Exception as error:
                 if not self._failing:
@@ -154,6 +166,7 @@ class Clerk:
             if self._failing:
                 log.info("records of use can be entered again")
             self._failing = False
+            self._written += entered.new
             del self._behind[: len(batch)]
             if self._watching is not None:
                 self._watching.settled(batch, entered.spent)
@@ -183,6 +196,7 @@ class Clerk:
         for records, torn in left.batches():
             found, unread = found + len(records), unread + torn
             new += (await self._ledger.enter(records)).new
+        self._written, self._lost = self._written + new, self._lost + unread
         if found or unread:
             said = "a server that was cut off has left %d records of use: %d were new, %d unreadable"
             log.warning(said, found, new, unread)

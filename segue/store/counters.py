@@ -23,24 +23,30 @@ _UPSERT = (
 
 class StoredCounters:
     """See `counting.Counters`.  `first` is a statement that begins each change, where the database wants one: counts
-    that are lost with its power are no loss."""
+    that are lost with its power are no loss.  `moment` asks the database for its time, in unix seconds: servers on
+    several machines count by its clock, and not by their own."""
 
-    def __init__(self, database: Database, first: str = "", clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, first: str = "", clock: Callable[[], float] = time.time, moment: str = ""
+    ) -> None:
         self._database = database
         self._first = first
+        self._moment = moment
         self._clock = clock
         self._swept_at = clock()
 
     async def ask(self, holder: str, asks: Sequence[Ask]) -> Sequence[Grant]:
         """See `counting.Counters`."""
-        now = self._clock()
-        sweep = now - self._swept_at >= FORGET_S
+        here = self._clock()
+        sweep = here - self._swept_at >= FORGET_S
         if sweep:
-            self._swept_at = now
+            self._swept_at = here
 
         def act(rows: Rows) -> list[Grant]:
             if self._first:
                 rows.run(self._first)
+            told = rows.one(self._moment) if self._moment else None
+            now = here if told is None else float(told[0])
             if sweep:
                 rows.run("DELETE FROM counters WHERE at < ?", now - FORGET_S)
             return [_answer(rows, holder, ask, now) for ask in asks]

@@ -73,8 +73,8 @@ class Journal:
         self._full: list[Segment] = []
         self._failed = False
 
-    def write(self, records: Sequence[Record]) -> None:
-        """Put them down."""
+    def write(self, records: Sequence[Record]) -> bool:
+        """Put them down; whether they could be."""
         try:
             if self._segment is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,6 +85,7 @@ class Journal:
             if not self._failed:
                 log.error("records of use cannot be put down in %s: %s", self._folder, error)
             self._failed = True
+        return not self._failed
 
     def turn(self) -> bool:
         """Begin a new file, if this one is large enough; whether all that was put down until now is in others."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from segue.core import frozen
-from segue.core.usage import ENDS, By, Line, Record, Scope, Spent
+from segue.core.usage import ENDS, EVERYTHING, By, Line, Range, Record, Scope, Spent
 from segue.store.database import Database, Rows, Value
 
 NAME_CHARS_MAX = 128
@@ -21,10 +21,10 @@ HOUR_S = 3600
 _TOGETHER_MAX = 200
 _PURGED_HOURS_MAX = 24
 
-_SUMS = "requests, failed, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_micros"
-_ADDED = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _SUMS.split(", "))
+SUMS = "requests, failed, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_micros"
+_ADDED = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in SUMS.split(", "))
 _DAYS = (
-    f"INSERT INTO usage_days (day, workspace, key_id, served, {_SUMS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO usage_days (day, workspace, key_id, served, {SUMS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     f" ON CONFLICT (day, workspace, key_id, served) DO UPDATE SET {_ADDED}"
 )
 _COLUMNS = (
@@ -33,19 +33,6 @@ _COLUMNS = (
 )
 _MARKS = "(" + ", ".join("?" * len(_COLUMNS.split(", "))) + ")"
 _OF: Mapping[By, str] = {"day": "day", "hour": "hour", "key": "key_id", "workspace": "workspace", "model": "served"}
-
-
-@frozen
-class Range:
-    """What a summary is about: days from `since` to `until`, both included (`2026-11-20`), of everybody or of one."""
-
-    since: str = ""
-    until: str = ""
-    workspace: str = ""
-    key: str = ""
-
-
-EVERYTHING = Range()
 
 
 @frozen
@@ -151,7 +138,8 @@ def _spent(rows: Rows, month: str, scope: Scope) -> Spent:
     return Spent(int(found[0]), int(found[1]))
 
 
-def _where(range: Range, of_records: bool) -> tuple[str, list[Value]]:
+def where(range: Range, of_records: bool) -> tuple[str, list[Value]]:
+    """The condition for what a range has of the records, or of the days.  Raises ValueError."""
     conditions, values = ["1 = 1"], list[Value]()
     for condition, value in (("workspace = ?", range.workspace), ("key_id = ?", range.key)):
         if value:
@@ -173,7 +161,7 @@ def _hours(day: str) -> int:
 
 def _summary(rows: Rows, by: By, range: Range) -> list[Line]:
     of = _OF[by]
-    where, values = _where(range, by == "hour")
+    about, values = where(range, by == "hour")
     if by == "hour":
         marks = ", ".join("?" * len(ENDS))
         sums = (
@@ -181,11 +169,11 @@ def _summary(rows: Rows, by: By, range: Range) -> list[Line]:
             " sum(output_tokens), sum(reasoning_tokens), sum(cost_micros)"
         )
         found = rows.all(
-            f"SELECT hour, {sums} FROM ledger WHERE {where} GROUP BY hour ORDER BY hour", *sorted(ENDS), *values
+            f"SELECT hour, {sums} FROM ledger WHERE {about} GROUP BY hour ORDER BY hour", *sorted(ENDS), *values
         )
         return [Line(_hour_text(row[0]), *map(int, row[1:])) for row in found]
-    sums = ", ".join(f"sum({name})" for name in _SUMS.split(", "))
-    found = rows.all(f"SELECT {of}, {sums} FROM usage_days WHERE {where} GROUP BY {of} ORDER BY {of}", *values)
+    sums = ", ".join(f"sum({name})" for name in SUMS.split(", "))
+    found = rows.all(f"SELECT {of}, {sums} FROM usage_days WHERE {about} GROUP BY {of} ORDER BY {of}", *values)
     return [Line(row[0], *map(int, row[1:])) for row in found]
 
 
@@ -194,9 +182,9 @@ def _hour_text(hour: int) -> str:
 
 
 def _records(rows: Rows, range: Range, limit: int) -> list[Record]:
-    where, values = _where(range, True)
+    about, values = where(range, True)
     names = _COLUMNS.replace(" hour,", "")
-    found = rows.all(f"SELECT {names} FROM ledger WHERE {where} ORDER BY hour DESC, at DESC LIMIT ?", *values, limit)
+    found = rows.all(f"SELECT {names} FROM ledger WHERE {about} ORDER BY hour DESC, at DESC LIMIT ?", *values, limit)
     return [Record(*row) for row in found]
 
 

@@ -194,11 +194,14 @@ _BATCHES = """
     ) WITHOUT ROWID;
 """
 
+_TIMES = "CREATE INDEX ledger_by_workspace ON ledger (workspace, hour);"
+
 STEPS: tuple[str, ...] = (
     _FILES,
     _TENANCY,
     _USAGE,
     _BATCHES,
+    _TIMES,
 )
 
 # SQLite's INTEGER has 64 bits, its REAL too, and its TEXT sorts by bytes: so is PostgreSQL told.

@@ -101,6 +101,14 @@ class PostgresDatabase:
         except (psycopg.Error, StoreUnusable) as error:
             raise StoreUnusable(f"the database of SEGUE_STORE_URL cannot be used: {_said(error)}") from None
 
+    async def clock(self) -> tuple[float, float]:
+        """How many seconds its clock is ahead of this machine's, and when the last administrative act was, in unix
+        seconds, without `open`.  Raises StoreUnusable."""
+        try:
+            return await asyncio.to_thread(_timed, _parameters(self._url))
+        except psycopg.Error as error:
+            raise StoreUnusable(f"the database of SEGUE_STORE_URL cannot be used: {_said(error)}") from None
+
     async def close(self) -> None:
         """See `database.Database`."""
         await self._read.close(_Link.close)
@@ -259,6 +267,17 @@ def _looked(parameters: dict[str, Any], steps: Sequence[str]) -> str:
         info = connection.info
         server = info.parameter_status("server_version")
         return f"PostgreSQL {server} at {info.host}, {took_ms:.1f} ms away, {told(row[0] if row else 0, steps)}"
+
+
+def _timed(parameters: dict[str, Any]) -> tuple[float, float]:
+    with psycopg.connect(**parameters, autocommit=True) as connection:
+        began = time.time()
+        there = connection.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)").fetchone()
+        here = (began + time.time()) / 2
+        assert there is not None
+        found = connection.execute("SELECT to_regclass('acts') IS NOT NULL").fetchone()
+        acted = connection.execute("SELECT coalesce(max(at), 0) FROM acts").fetchone() if found and found[0] else None
+        return float(there[0]) - here, float(acted[0]) if acted else 0.0
 
 
 def _taken(parameters: dict[str, Any], within: str) -> Connection[Any]:

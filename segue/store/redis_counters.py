@@ -15,7 +15,7 @@ from segue.core.counting import GRANT_SHARE, HOLD_S, SLOTS, Ask, Counters, Count
 
 _PREFIX = "{segue}:"  # the braces keep all of them in one place of a cluster
 _CONNECT_S = 1.0
-_FIELDS = 5  # of a question
+_FIELDS = 6  # of a question
 
 # Numbers that are not whole come back as text: the server cuts them off otherwise.
 _SCRIPT = f"""
@@ -24,22 +24,31 @@ local now = told[1] + told[2] / 1000000
 local slots, share, hold_s = {SLOTS}, {GRANT_SHARE}, {HOLD_S}
 local answers = {{}}
 
-local function window(key, most, window_s, least, want, add)
-  local slot = math.floor(now * slots / window_s)
-  local kept, sum = {{}}, 0
+local function window(key, most, window_s, least, want, add, back)
+  local ours = math.floor(now * slots / window_s)
+  local slot, kept, sum = ours, {{}}, 0
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
     local at = tonumber(all[i])
-    if at > slot then slot = at end
+    if at > slot and at < ours + slots then slot = at end
   end
   for i = 1, #all, 2 do
     local at, count = tonumber(all[i]), tonumber(all[i + 1])
-    if at <= slot - slots then redis.call('HDEL', key, all[i]) else kept[at] = count; sum = sum + count end
+    if at <= slot - slots or at > slot then redis.call('HDEL', key, all[i])
+    else kept[at] = count; sum = sum + count end
+  end
+  for at, count in string.gmatch(back, '(%d+):(%d+)') do
+    at = tonumber(at)
+    count = math.min(tonumber(count), kept[at] or 0)
+    if count > 0 then
+      kept[at] = redis.call('HINCRBY', key, string.format('%d', at), -count)
+      sum = sum - count
+    end
   end
   local had = 0
   sum = sum + add
   local room = most - sum
-  if want > 0 and room >= least then had = math.min(want, math.max(least, math.floor(room / share))) end
+  if want > 0 and room >= least then had = math.min(want, math.max(least, math.ceil(room / share))) end
   if add + had > 0 then
     redis.call('HINCRBY', key, string.format('%d', slot), add + had)
     kept[slot] = (kept[slot] or 0) + add + had
@@ -53,7 +62,7 @@ local function window(key, most, window_s, least, want, add)
       if room >= least then wait = math.max(0, (slot + past) * window_s / slots - now); break end
     end
   end
-  return had, wait
+  return had, wait, slot
 end
 
 local function places(key, most, want, holder)
@@ -61,25 +70,26 @@ local function places(key, most, want, holder)
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
     local count, till = string.match(all[i + 1], '^(%d+):(.+)$')
-    if tonumber(till) <= now then redis.call('HDEL', key, all[i])
+    if tonumber(till) <= now or tonumber(till) > now + 2 * hold_s then redis.call('HDEL', key, all[i])
     elseif all[i] ~= holder then others = others + tonumber(count) end
   end
   local had = math.max(0, math.min(want, most - others))
   if had > 0 then redis.call('HSET', key, holder, string.format('%d:%.6f', had, now + hold_s))
   else redis.call('HDEL', key, holder) end
   redis.call('PEXPIRE', key, math.ceil(hold_s * 2000))
-  return had, had >= want and 0 or 1
+  return had, had >= want and 0 or 1, 0
 end
 
 for i, key in ipairs(KEYS) do
   local at = 1 + (i - 1) * {_FIELDS}
   local most, window_s, least, want, add = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]),
     tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-  local had, wait
-  if window_s > 0 then had, wait = window(key, most, window_s, least, want, add)
-  else had, wait = places(key, most, want, ARGV[1]) end
+  local had, wait, slot
+  if window_s > 0 then had, wait, slot = window(key, most, window_s, least, want, add, ARGV[at + 6])
+  else had, wait, slot = places(key, most, want, ARGV[1]) end
   answers[#answers + 1] = had
   answers[#answers + 1] = string.format('%.6f', wait)
+  answers[#answers + 1] = string.format('%d', slot)
 end
 return answers
 """
@@ -96,12 +106,14 @@ class RedisCounters:
         """See `counting.Counters`."""
         values: list[str | int | float] = [holder]
         for ask in asks:
-            values += [ask.most, ask.window_s, ask.least, ask.want, ask.add]
+            back = ";".join(f"{slot}:{count}" for slot, count in ask.back)
+            values += [ask.most, ask.window_s, ask.least, ask.want, ask.add, back]
         try:
             said = await self._script(keys=[_PREFIX + ask.name for ask in asks], args=values)
         except (RedisError, OSError) as error:
             raise CountersLost(str(error)) from error
-        return [Grant(int(had), float(wait_s)) for had, wait_s in zip(said[::2], said[1::2], strict=True)]
+        told = zip(said[::3], said[1::3], said[2::3], strict=True)
+        return [Grant(int(had), float(wait_s), int(slot)) for had, wait_s, slot in told]
 
     async def close(self) -> None:
         """Close the connections."""

@@ -65,10 +65,19 @@ class Directory:
         self._asked_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
+        self._heeding: list[Callable[[], None]] = []
 
     def current(self) -> Ring:
         """Every key that opens something."""
         return self._seen.ring
+
+    def opens(self, caller: Caller) -> bool:
+        """Whether its key is still one of them."""
+        return (caller.key, caller.workspace) in self._seen.ring.holders
+
+    def heed(self, changed: Callable[[], None]) -> None:
+        """Have this called whenever keys may have been revoked."""
+        self._heeding.append(changed)
 
     def workspace(self, id: str) -> Workspace | None:
         """One that is there."""
@@ -113,6 +122,9 @@ class Directory:
         before, self._seen = self._seen, seen
         if before.workspaces.keys() - seen.workspaces.keys():
             self._removed()
+        if before.ring.holders - seen.ring.holders:
+            for changed in self._heeding:
+                changed()
 
     async def _poll(self) -> None:
         told = False

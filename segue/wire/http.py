@@ -278,12 +278,13 @@ async def send_json(exchange: Exchange, data: bytes, headers: tuple[tuple[bytes,
     await send_reply(Reply(200, data, headers), exchange.id, exchange.send)
 
 
-async def send_plain(exchange: Exchange, data: bytes, kind: str) -> None:
+async def send_plain(exchange: Exchange, data: bytes, kind: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     """A 200 of another content type."""
     headers = [
         (b"content-type", kind.encode("latin-1")),
         (b"content-length", b"%d" % len(data)),
         (b"x-request-id", exchange.id.encode("ascii")),
+        *more,
     ]
     await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
     await exchange.send({"type": "http.response.body", "body": data})

@@ -220,3 +220,11 @@ def test_the_least_recently_used_is_forgotten(walks: Walks) -> None:
     assert guides.known(grammars[0])
     assert not guides.known(grammars[1])
     assert guides.known(grammars[-1])
+
+
+def test_each_workspace_compiles_for_itself(walks: Walks) -> None:
+    guides = Guides(walks.vocabulary)
+    grammar = 'start: "a"'
+    guides.compile(grammar, "a")
+    assert guides.known(grammar, "a")
+    assert not guides.known(grammar, "b")

@@ -80,7 +80,27 @@ def test_more_than_it_holds_is_never_had() -> None:
 
 def test_a_clock_that_runs_back_lets_nothing_more_through() -> None:
     window = Window(2, 1.0)
-    assert [window.take(now) for now in (100.0, 99.0, 98.0)] == [1, 1, 0]
+    assert [window.take(now) for now in (100.0, 99.7, 99.1)] == [1, 1, 0]
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_waiting_until_it_is_where_it_was() -> None:
+    window = Window(2, 1.0)
+    assert [window.take(now) for now in (5000.0, 5000.0, 5000.0, 100.0, 100.0, 100.0)] == [1, 1, 0, 1, 1, 0]
+    assert 0 < window.wait_s(100.0) <= 1.0
+    places, _ = held({}, "b", Ask("a", 10, 0.0, want=10), 5000.0)
+    assert held(places, "a", Ask("a", 10, 0.0, want=1), 100.0)[1].had == 1
+
+
+def test_what_is_given_back_is_given_back_where_it_was_had() -> None:
+    window = Window(10, 1.0)
+    first = granted(window, Ask("a", 10, 1.0, 1, 4), 3.0)
+    granted(window, Ask("a", 10, 1.0, 1, 3), 3.5)
+    assert granted(window, Ask("a", 10, 1.0, 1, 0, back=((first.slot, 3),)), 3.5).had == 0
+    assert window.take(3.9, 6, 9) == 6
+    assert window.take(4.01, 1, 9) == 1, "one of the four had been used"
+    for slot in (0, first.slot, 10**6):
+        granted(window, Ask("a", 10, 1.0, 1, 0, back=((slot, 99),)), 4.02)
+    assert window.take(4.02) == 0, "what is long past, or never was, gives nothing"
 
 
 @settings(max_examples=25)
@@ -106,7 +126,7 @@ def test_an_idle_window_can_be_forgotten() -> None:
 def test_nobody_gets_all_there_is_but_the_last_one() -> None:
     window = Window(50, 1.0)
     had = [granted(window, Ask("a", 50, 1.0, 1, 50), 3.0).had for _ in range(8)]
-    assert had == [25, 12, 6, 3, 2, 1, 1, 0]
+    assert had == [25, 13, 6, 3, 2, 1, 0, 0]
     refused = granted(window, Ask("a", 50, 1.0), 3.0)
     assert refused.had == 0
     assert 0 < refused.wait_s <= 1.0
@@ -123,7 +143,7 @@ def test_tokens_are_had_whole_or_not_at_all() -> None:
 
 @pytest.mark.parametrize(("other", "had"), [(0, 5), (3, 5), (7, 3), (12, 0)])
 def test_places_are_those_that_others_do_not_hold(other: int, had: int) -> None:
-    places, grant = held({"b": (other, 100.0)}, "a", Ask("a", 10, 0.0, want=5), 50.0)
+    places, grant = held({"b": (other, 55.0)}, "a", Ask("a", 10, 0.0, want=5), 50.0)
     assert grant.had == had
     assert places.get("a", (0, 0.0))[0] == had
     assert (grant.wait_s > 0) == (had < 5)

@@ -317,3 +317,42 @@ async def test_what_cannot_be_judged_passes_or_not_as_was_set(
     assert await opened.judge(PIECE) is None
     await closed.close()
     await opened.close()
+
+
+def shown(request: Request, content: str) -> Request:
+    """With a document put into the conversation."""
+    return replace(request, messages=(Message("system", content), *request.messages))
+
+
+async def test_what_the_model_is_given_of_a_file_is_read_and_what_was_sent_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "words"
+    path.write_text("hidden")
+    sent = asked(messages=(Message("user", "what is in it?"),))
+    inspector = Inspector(Words(path), None, Sides())
+    await inspector.given(sent, shown(sent, "nothing"))
+    with pytest.raises(InspectionFailed) as told:
+        await inspector.given(sent, shown(sent, "it is hidden"))
+    assert told.value.side == "input"
+    await Inspector(Words(path), None, Sides("never")).given(sent, shown(sent, "it is hidden"))
+    judge = Judge()
+    await Inspector(None, judge, Sides()).given(sent, sent)
+    assert not judge.asked
+
+
+async def test_a_judge_is_asked_once_about_a_content_and_by_each_workspace(tmp_path: Path) -> None:
+    judge, path = Judge(), tmp_path / "words"
+    path.write_text("other")
+    words = Words(path)
+    inspector = Inspector(words, judge, Sides())
+    mine = asked()
+    theirs = replace(mine, caller=replace(mine.caller, workspace="theirs"))
+    for request, times in ((mine, 1), (mine, 1), (theirs, 2), (theirs, 2)):
+        await inspector.given(request, shown(request, "long"))
+        assert len(judge.asked) == times
+    for _ in range(2):
+        with pytest.raises(InspectionFailed):
+            await inspector.given(mine, shown(mine, "bad"))
+    assert len(judge.asked) == 4, "what has not passed is not remembered"
+    words.finders = (listed("long"), words.finders[1])
+    with pytest.raises(InspectionFailed):
+        await inspector.given(mine, shown(mine, "long"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 
 import pytest
@@ -140,36 +139,6 @@ async def test_a_limit_of_none_at_all_shuts_out() -> None:
     limiter = Limiter()
     assert await passed(limiter, caller(limits=Limits(requests_per_minute=0)), 3) == 0
     assert await passed(limiter, caller(limits=Limits(concurrent=0)), 3) == 0
-
-
-async def crowd(limiters: list[Limiter], who: Caller, clients: int, seconds: float) -> list[float]:
-    """When whom was let through: `clients` that ask again and again, whatever they are told."""
-    let: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def client(number: int) -> None:
-        limiter = limiters[number % len(limiters)]
-        while time.perf_counter() < end:
-            with suppress(Busy):
-                (await limiter.enter(who, "m")).give_back()
-                let.append(time.perf_counter())
-            await asyncio.sleep(0.02)
-
-    await asyncio.gather(*(client(number) for number in range(clients)))
-    return let
-
-
-@pytest.mark.parametrize("servers", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3))])
-async def test_a_crowd_gets_the_rate_and_servers_that_share_get_it_together(servers: int) -> None:
-    together = Together()
-    limiters = [Limiter(counters=together) for _ in range(servers)] if servers > 1 else [Limiter()]
-    let = await crowd(limiters, caller(limits=Limits(requests_per_second=50)), 100, 3.2)
-    begun = min(let)
-    steady = [at for at in let if begun + 1 <= at < begun + 3]
-    assert 40 <= len(steady) <= 102, "never more; how near it comes is measured by the bench, where nothing else runs"
-    assert len(together.calls) < 3.2 * 30 * servers, "hardly a request asks the others"
-    for limiter in limiters:
-        await limiter.close()
 
 
 async def test_places_are_shared_and_come_back_when_they_are_left() -> None:

@@ -330,3 +330,15 @@ def test_a_prefix_that_takes_too_much_is_the_grammars_fault() -> None:
     wanted = of({"type": "string", "maxLength": 10**6})
     with pytest.raises(FormatInvalid, match="too many"):
         check(wanted, b'"' + b"some text " * 40_000)
+
+
+def test_what_one_workspace_has_compiled_is_not_there_for_another() -> None:
+    """How long it takes would tell that another has sent this schema."""
+    wanted = constraint(Format("json_schema", schema={"type": "string", "const": "of nobody else"}))
+    assert wanted is not None
+    made = []
+    for workspace in ("a", "b", "a", "b"):
+        before = _compiled.cache_info().misses
+        check(wanted, b"", workspace)
+        made.append(_compiled.cache_info().misses - before)
+    assert made == [1, 1, 0, 0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.core.usage import Record, Scope, Spent
+from segue.core.usage import Entries, Record, Scope, Spent
 from segue.store import clerk as clerks
 from segue.store import journal
 from segue.store.clerk import Clerk
@@ -103,11 +103,13 @@ async def test_while_the_database_is_away_records_wait(
         clerk.enter(record(f"{number:02}"))
         await asyncio.sleep(0.01)
     assert clerk.behind <= 10, "memory has its bound; the rest is in the journal"
+    assert clerk.entries == Entries(0, 40, 0)
     ledger.broken = False
     async with asyncio.timeout(20):
         while await ids(ledger) != [f"{number:02}" for number in range(40)]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert [line.requests for line in await ledger.summary("day")] == [40]
+    assert clerk.entries == Entries(40, 0, 0)
     assert sum("cannot be entered" in entry.message for entry in caplog.records) == 1
     await clerk.close()
 
@@ -160,6 +162,7 @@ async def test_a_line_that_was_cut_off_is_counted_and_the_others_are_read(
     await clerk.open()
     assert await ids(ledger) == ["a"]
     assert "4 unreadable" in caplog.text
+    assert clerk.entries == Entries(1, 0, 4)
     await clerk.close()
 
 

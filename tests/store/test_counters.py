@@ -8,9 +8,12 @@ from contextlib import suppress
 
 import pytest
 
+from segue.accounts import _POSTGRES_MOMENT
 from segue.core.counting import HOLD_S, Ask, Counters, CountersLost
 from segue.store.counters import StoredCounters
 from segue.store.database import Database
+from segue.store.postgres import PostgresDatabase
+from tests.databases import MakeDatabase
 from tests.store.redis_server import redis_at  # a fixture
 
 
@@ -31,7 +34,7 @@ async def test_rates_and_places_by_a_clock(database: Database) -> None:
     first, held = await counters.ask("one", [rate, place])
     assert (first.had, held.had) == (5, 2)
     second, held = await counters.ask("other", [rate, place])
-    assert (second.had, held.had) == (2, 1)
+    assert (second.had, held.had) == (3, 1)
     assert held.wait_s > 0
     clock.now += HOLD_S + 1
     again, held = await counters.ask("other", [Ask("r", 10, 60.0, 9, 9), place])
@@ -39,6 +42,22 @@ async def test_rates_and_places_by_a_clock(database: Database) -> None:
     assert 45 < again.wait_s < 52
     clock.now += 60
     assert (await counters.ask("one", [rate]))[0].had == 5
+
+
+async def test_the_time_is_the_database_s_where_it_has_one(make_database: MakeDatabase) -> None:
+    """Two servers whose clocks are days apart have one limit, and neither waits for the other's clock."""
+    database = make_database()
+    await database.open()
+    if isinstance(database, PostgresDatabase):
+        servers = [
+            StoredCounters(database, clock=lambda days=days: days * 86400.0, moment=_POSTGRES_MOMENT) for days in (9, 1)
+        ]
+        ask = Ask("one", 4, 0.5, 2, 2)
+        for _ in range(3):
+            had = [(await each.ask("x", [ask]))[0] for each in (*servers, servers[0])]
+            assert [grant.had for grant in had] == [2, 2, 0]
+            await asyncio.sleep(had[-1].wait_s + 0.06)
+    await database.close()
 
 
 async def test_rows_that_nobody_asks_about_are_removed(database: Database) -> None:
@@ -120,6 +139,16 @@ async def test_a_short_window_moves_on(shared: Callable[[], Counters]) -> None:
     assert refused.had == 0
     await asyncio.sleep(refused.wait_s + 0.02)
     assert (await counters.ask("x", [ask]))[0].had == 2
+
+
+async def test_what_one_gives_back_another_has(shared: Callable[[], Counters]) -> None:
+    one, other = shared(), shared()
+    grant = (await one.ask("x", [Ask("back", 10, 60.0, 9, 9)]))[0]
+    assert (await other.ask("y", [Ask("back", 10, 60.0, 2, 2)]))[0].had == 0
+    (await one.ask("x", [Ask("back", 10, 60.0, 1, 0, 0, ((grant.slot, 4), (grant.slot - 3, 99), (5, 99)))]))[0]
+    assert (await other.ask("y", [Ask("back", 10, 60.0, 6, 6)]))[0].had == 0
+    assert (await other.ask("y", [Ask("back", 10, 60.0, 5, 5)]))[0].had == 5
+    assert (await one.ask("x", [Ask("back", 10, 60.0, 2, 2, 0, ((grant.slot, 2),))]))[0].had == 2
 
 
 async def test_places_are_held_and_given_back(shared: Callable[[], Counters]) -> None:

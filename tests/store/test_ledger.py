@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from segue.core.usage import By, Record, Scope, Spent
+from segue.core.usage import By, Range, Record, Scope, Spent
 from segue.store.database import Database, Rows
-from segue.store.ledger import Ledger, Range
+from segue.store.ledger import Ledger
 
 NOON = calendar.timegm((2026, 11, 20, 12, 30, 0, 0, 0, 0))
 DAY_S = 86400

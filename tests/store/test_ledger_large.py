@@ -1,24 +1,15 @@
-"""A ledger of a million requests, and limits under load: what a table of promises says, on every store."""
+"""A ledger of a million requests, on every store."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
 
 import pytest
 
-from segue.core.counting import Counters
-from segue.core.errors import Busy
-from segue.core.request import Caller
-from segue.core.tenancy import Limits
-from segue.core.usage import By
-from segue.policy.limiter import Limiter
-from segue.store.counters import StoredCounters
+from segue.core.usage import By, Range
 from segue.store.database import Database, Rows
 from segue.store.ledger import _COLUMNS, _MARKS, Ledger
-from tests.databases import MakeDatabase
-from tests.store.redis_server import redis_at  # a fixture
+from segue.store.uses import Uses
 
 from .test_ledger import NOON
 
@@ -61,47 +52,18 @@ async def test_a_million_requests_are_summed_in_under_a_second(database: Databas
     assert took["day"] < 1.0
 
 
-async def _crowd(limiters: list[Limiter], clients: int, seconds: float) -> list[float]:
-    who = Caller("a", "w", limits=Limits(requests_per_second=50))
-    let: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def client(number: int) -> None:
-        while time.perf_counter() < end:
-            with suppress(Busy):
-                (await limiters[number % len(limiters)].enter(who, "m")).give_back()
-                let.append(time.perf_counter())
-            await asyncio.sleep(0.05)
-
-    await asyncio.gather(*(client(number) for number in range(clients)))
-    return let
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["alone", "store", "redis"])
-async def test_two_hundred_clients_get_fifty_a_second(
-    where: str, make_database: MakeDatabase, request: pytest.FixtureRequest
-) -> None:
-    """On one server, and on two that share the database or Redis."""
-    databases = [make_database() for _ in range(2)] if where == "store" else []
-    limiters = [Limiter()] if where == "alone" else []
-    for database in databases:
-        await database.open()
-        limiters.append(Limiter(counters=StoredCounters(database)))
-    if where == "redis":
-        from segue.store.redis_counters import RedisCounters
-
-        made: list[Counters] = [RedisCounters(request.getfixturevalue("redis_at")) for _ in range(2)]
-        limiters = [Limiter(counters=each) for each in made]
-    let = await _crowd(limiters, 200, 11.5)
-    begun = min(let)
-    steady = [at for at in let if begun + 1 <= at < begun + 11]
-    print(f"{where}: {len(steady) / 10:.1f} a second")
-    for limiter in limiters:
-        await limiter.close()
-    for database in databases:
-        await database.close()
-    assert 490 <= len(steady) <= 510
-
-
-__all__ = ["redis_at"]
+async def test_of_a_million_requests_a_page_with_times_is_there_soon(database: Database) -> None:
+    """However it is asked for: the records that are read for it have their bound."""
+    await database.change(_fill, "ledger")
+    await database.change(lambda rows: rows.run("UPDATE usage_days SET day = '2026-11-20'"), "ledger")
+    asked = Uses(database)
+    took: dict[str, float] = {}
+    for range in (Range(), Range(workspace="w3"), Range(workspace="nobody"), Range(key="key-7")):
+        begun = time.perf_counter()
+        found = await asked.uses(("key", "model"), range, (), 1000)
+        took[f"{range.workspace}{range.key}" or "all"] = time.perf_counter() - begun
+        assert len(found) == {"": 200, "w3": 20, "nobody": 0, "key-7": 4}[range.workspace + range.key]
+        assert all(use.total_ms.p95 == 900 for use in found[-1:])
+    print({about: f"{seconds:.3f} s" for about, seconds in took.items()})
+    assert max(took.values()) < 5.0

@@ -205,3 +205,18 @@ async def test_a_database_in_another_encoding(postgres: Server) -> None:
     with pytest.raises(StoreUnusable, match="LATIN1"):
         await database.open()
     await database.close()
+
+
+async def test_its_clock_is_told(postgres: Server) -> None:
+    url = postgres.database()
+    ahead, acted = await PostgresDatabase(url).clock()
+    assert abs(ahead) < 1
+    assert acted == 0, "nothing is there yet, and nothing was made"
+    database = PostgresDatabase(url)
+    await database.open()
+    act = "INSERT INTO acts (at, who, what, workspace, subject, details) VALUES (?, '', '', '', '', '{}')"
+    await database.change(lambda rows: rows.run(act, 123.0))
+    assert (await database.clock())[1] == 123.0
+    await database.close()
+    with pytest.raises(StoreUnusable):
+        await PostgresDatabase("postgresql://nobody@127.0.0.1:1/x?connect_timeout=1").clock()

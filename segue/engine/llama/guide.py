@@ -90,39 +90,40 @@ class Guide:
 
 
 class Guides:
-    """Compiled grammars over one vocabulary, the least recently used forgotten first.  One thread may
-    compile while another asks."""
+    """Compiled grammars over one vocabulary, the least recently used forgotten first; each workspace's are its own, so
+    that how long one takes tells nothing of another's schemas.  One thread may compile while another asks."""
 
     def __init__(self, vocabulary: Words) -> None:
         self._vocabulary = vocabulary
         # At once: it takes most of a second, in which no other thread runs and no step could be made.
         self._tokenizer = _tokenizer(vocabulary)
-        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._compiled: OrderedDict[tuple[str, str], LLMatcher] = OrderedDict()
         self._changing = threading.Lock()
 
-    def compile(self, grammar: str) -> None:
+    def compile(self, grammar: str, workspace: str = "") -> None:
         """Make ready what `guide` will give.  Raises GuideError."""
-        self._known(grammar)
+        self._known(grammar, workspace)
 
-    def known(self, grammar: str) -> bool:
+    def known(self, grammar: str, workspace: str = "") -> bool:
         """Is it compiled?"""
-        return grammar in self._compiled
+        return (workspace, grammar) in self._compiled
 
-    def guide(self, grammar: str) -> Guide:
+    def guide(self, grammar: str, workspace: str = "") -> Guide:
         """A guide at the grammar's beginning, which is compiled at once where it has just been forgotten.
         Raises GuideError."""
-        return Guide(self._known(grammar).deep_copy(), self._vocabulary.size)
+        return Guide(self._known(grammar, workspace).deep_copy(), self._vocabulary.size)
 
-    def _known(self, grammar: str) -> LLMatcher:
+    def _known(self, grammar: str, workspace: str) -> LLMatcher:
+        place = workspace, grammar
         with self._changing:
-            if (matcher := self._compiled.get(grammar)) is not None:
-                self._compiled.move_to_end(grammar)
+            if (matcher := self._compiled.get(place)) is not None:
+                self._compiled.move_to_end(place)
                 return matcher
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise _error(matcher)
         with self._changing:
-            self._compiled[grammar] = matcher
+            self._compiled[place] = matcher
             while len(self._compiled) > KEPT_MAX:
                 self._compiled.popitem(last=False)
         return matcher

@@ -130,7 +130,7 @@ def strands_of(
         seam = None
         if message.seam is not None and not choice.joined:
             seam = Seam.of(message.seam, ids, message.answer_at, vocabulary, decoding)
-        guide = guides.guide(message.grammar) if guides is not None and message.grammar else None
+        guide = guides.guide(message.grammar, message.workspace) if guides is not None and message.grammar else None
         if guide is not None:
             guide.consume(ids[message.answer_at : None if seam is None else seam.at])
             if seam is not None:

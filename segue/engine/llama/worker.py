@@ -194,7 +194,7 @@ class Worker:
             except (ValueError, KeyError) as error:
                 self._refuse(message, f"the pictures do not go with the prompt: {error}", form=False)
                 return
-        if message.grammar and not self._guides.known(message.grammar):
+        if message.grammar and not self._guides.known(message.grammar, message.workspace):
             self._long.submit(self._compile, message, places)
         else:
             self._begin(message, places)
@@ -266,7 +266,7 @@ class Worker:
     def _compile(self, message: frames.Open, places: Places) -> None:
         """On the thread for long work: the answer begins when its grammar is there."""
         try:
-            self._guides.compile(message.grammar)
+            self._guides.compile(message.grammar, message.workspace)
         except GuideError as error:
             self._refuse(message, str(error))
             return

@@ -155,7 +155,9 @@ class RemoteEngine:
         """Every choice at its first token; how the prefix was joined; how much was remembered, where that is known."""
         space = hashlib.blake2b(prompt.workspace.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
         try:
-            guide = None if prompt.constraint is None else await self._guide(prompt.constraint.grammar)
+            guide = (
+                None if prompt.constraint is None else await self._guide(prompt.constraint.grammar, prompt.workspace)
+            )
             join = None
             if prompt.seam is not None and "score" in self.card.abilities:
                 join = await Join.of(upstream, prompt, prompt.seam, guide, space)
@@ -177,13 +179,13 @@ class RemoteEngine:
         strand = Strand(upstream, prompt, choice, ids, left, space, guide, None if chunk else joined)
         return _Begun(strand, chunk)
 
-    async def _guide(self, grammar: str) -> Guide:
+    async def _guide(self, grammar: str, workspace: str) -> Guide:
         shared = self._read
         if shared.guides is None:
             shared.guides = await asyncio.to_thread(Guides, shared.model.words)
         guides = shared.guides
-        await asyncio.to_thread(guides.compile, grammar)
-        return guides.guide(grammar)
+        await asyncio.to_thread(guides.compile, grammar, workspace)
+        return guides.guide(grammar, workspace)
 
     async def _keep_looking(self) -> None:
         while True:

@@ -1,16 +1,18 @@
 """Whether contents are inspected, and against what.
 
 Laws: what is asked is inspected before the model sees it; a list that was changed holds within `LOOK_S` and the time it
-takes to read, and one that is broken leaves the old one in force; what a file of a caller says is not inspected, what
-is answered about it is.
+takes to read, and one that is broken leaves the old one in force; of a file it is inspected what the model is given,
+each time, for the list may be another by then; what has passed is remembered for its workspace alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +28,8 @@ log = logging.getLogger("segue")
 LOOK_S = 1.0
 _ASIDE_CHARS = 100_000  # as much is searched while others wait; more in a thread
 _PIECE_CHARS = 100_000  # as much a judge is asked about at a time
+PASSED_MAX = 1024
+"""Contents of files that are remembered to have passed."""
 
 When = Literal["always", "asked", "never"]
 """Inspect every request, those whose caller asks for it, or none."""
@@ -86,13 +90,14 @@ class Inspector:
         self._words = words
         self._judge = judge
         self._sides = sides
+        self._passed: OrderedDict[tuple[str, bytes], Finder] = OrderedDict()
 
     async def inspect(self, request: Request) -> Watch | None:
         """What inspects the answer, None for nothing.  Raises InspectionFailed, InspectionLost."""
         asked, answered = (_NOTHING, _NOTHING) if self._words is None else self._words.fresh()
         wanted = request.inspection
-        if self._sides.input == "always" or (self._sides.input == "asked" and wanted.input):
-            await self._input(request, asked)
+        if self._looks_at(request):
+            await self._input(request, list(_texts(request)), asked)
         if self._sides.output == "never" or (self._sides.output == "asked" and not wanted.output):
             return None
         if not answered and self._judge is None:
@@ -103,14 +108,40 @@ class Inspector:
             before = request.plain.text
         return Watch(request.id, caller.workspace, request.model, before, answered, self._judge)
 
-    async def _input(self, request: Request, asked: Finder) -> None:
-        texts = list(_texts(request))
+    async def given(self, request: Request, shown: Request) -> None:
+        """What the model is given beside what was sent: the contents of files.  Raises as `inspect` does."""
+        if not self._looks_at(request):
+            return
+        asked = _NOTHING if self._words is None else self._words.fresh()[0]
+        sent = set(_texts(request))
+        fresh: list[str] = []
+        places: list[tuple[str, bytes]] = []
+        for text in _texts(shown):
+            if text in sent:
+                continue
+            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            place = request.caller.workspace, digest
+            if self._passed.get(place) is asked:
+                self._passed.move_to_end(place)
+            else:
+                fresh.append(text)
+                places.append(place)
+        await self._input(request, fresh, asked)
+        for place in places:
+            self._passed[place] = asked
+        while len(self._passed) > PASSED_MAX:
+            self._passed.popitem(last=False)
+
+    def _looks_at(self, request: Request) -> bool:
+        return self._sides.input == "always" or (self._sides.input == "asked" and request.inspection.input)
+
+    async def _input(self, request: Request, texts: Sequence[str], asked: Finder) -> None:
         if asked:
             aside = sum(map(len, texts)) > _ASIDE_CHARS
             found = await asyncio.to_thread(_any, asked, texts) if aside else _any(asked, texts)
             if found:
                 raise InspectionFailed("input")
-        if self._judge is None:
+        if self._judge is None or not texts:
             return
         text, context = "\n".join(texts), ""
         for at in range(0, len(text), _PIECE_CHARS):
@@ -121,7 +152,7 @@ class Inspector:
             context = some[-200:]
 
 
-def _any(asked: Finder, texts: list[str]) -> bool:
+def _any(asked: Finder, texts: Sequence[str]) -> bool:
     return any(map(asked.finds, texts))
 
 

@@ -25,13 +25,16 @@ Shape = Literal[
     "KeyChange",
     "Keys",
     "Acts",
+    "Usage",
 ]
+Query = Literal["after", "limit", "workspace", "before", "from", "to", "by", "key", "page"]
 
 
 @frozen
 class Operation:
     """A method of a path.  `id` also names what answers it; `takes` is the body, `answers` the answer; `query` are
-    fields of the query; `refusals` are statuses beside those that every operation has."""
+    fields of the query; `refusals` are statuses beside those that every operation has; `everybody` may ask, and is told
+    what is of their own workspace; `lines`: CSV too, for whoever accepts it."""
 
     method: str
     path: str
@@ -39,8 +42,10 @@ class Operation:
     summary: str
     answers: Shape
     takes: Shape | None = None
-    query: tuple[Literal["after", "limit", "workspace", "before"], ...] = ()
+    query: tuple[Query, ...] = ()
     refusals: tuple[int, ...] = ()
+    everybody: bool = False
+    lines: bool = False
 
 
 OPERATIONS = (
@@ -153,5 +158,17 @@ OPERATIONS = (
         None,
         ("workspace", "before", "limit"),
         (400,),
+    ),
+    Operation(
+        "GET",
+        "/usage",
+        "usage",
+        "Sum up what was used, by day, key, workspace, model, or several. Any key may ask, of its workspace.",
+        "Usage",
+        None,
+        ("from", "to", "by", "workspace", "key", "limit", "page"),
+        (400,),
+        everybody=True,
+        lines=True,
     ),
 )

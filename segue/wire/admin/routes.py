@@ -1,4 +1,4 @@
-"""Where the administration is served: /admin/v1, for keys of the role `admin`.
+"""Where the administration is served: /admin/v1, for keys of the role `admin`; what was used, for every key.
 
 Laws: what is served is what `operations.OPERATIONS` describes, no less and no more; every act goes to the office, and
 is written down under the id of the key that asked for it.
@@ -11,21 +11,35 @@ from dataclasses import replace
 
 from starlette.routing import Route
 
+from segue.core import frozen
 from segue.core.errors import ValueRefused
 from segue.core.request import Caller
 from segue.core.tenancy import Workspace
+from segue.core.usage import Sums
 from segue.wire.admin import read, write
+from segue.wire.admin import usage as uses
 from segue.wire.admin.operations import BASE, OPERATIONS, PAGE, PAGE_MAX
 from segue.wire.admin.schema import document
-from segue.wire.http import Door, Endpoint, Exchange, Handler, S, read_object, send_json
+from segue.wire.http import Door, Endpoint, Exchange, Handler, S, read_object, send_json, send_plain
 from segue.wire.office import Office
 from segue.wire.query import number, query_of
 
 Answer = Callable[[Exchange], Awaitable[object]]
+_NO_STORE = (b"cache-control", b"no-store")
 
 
-def routes(door: Door[S], office: Office, version: str) -> list[Route]:
-    """Every path of the administration."""
+@frozen
+class Lines:
+    """An answer as CSV, and where the next page of it begins."""
+
+    data: bytes
+    following: str | None
+
+
+def routes(
+    door: Door[S], office: Office, version: str, sums: Sums, currency: Callable[[], str] = lambda: ""
+) -> list[Route]:
+    """Every path of the administration.  `sums` knows what was used, and `currency` what money that costs."""
     described = write.encode(document(version))
 
     async def organisation(exchange: Exchange) -> object:
@@ -101,6 +115,13 @@ def routes(door: Door[S], office: Office, version: str) -> list[Route]:
         limit, before = _limit(query), number(query, "before", 0) if "before" in query else None
         return write.page(await office.acts(query.get("workspace"), before, limit + 1), limit, write.act)
 
+    async def usage(exchange: Exchange) -> object:
+        asked = uses.question(query_of(exchange), exchange.caller, door.clock())
+        found = await sums.uses(asked.by, asked.range, asked.after, asked.limit + 1)
+        if uses.wants_lines(exchange.header(b"accept")):
+            return Lines(uses.lines(asked, found, currency()), uses.following(asked, found))
+        return uses.rows(asked, found, currency())
+
     answers: Mapping[str, Answer] = {
         answer.__name__: answer
         for answer in (
@@ -120,6 +141,7 @@ def routes(door: Door[S], office: Office, version: str) -> list[Route]:
             change_key,
             revoke_key,
             audit,
+            usage,
         )
     }
 
@@ -129,8 +151,10 @@ def routes(door: Door[S], office: Office, version: str) -> list[Route]:
     paths: dict[str, dict[str, Handler]] = {"/openapi.json": {"GET": openapi}}
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method] = _sent(answers[each.id])
+    everybody = {each.path for each in OPERATIONS if each.everybody}
     return [
-        Route(BASE + path, Endpoint(door, write.error, handlers, only=administers)) for path, handlers in paths.items()
+        Route(BASE + path, Endpoint(door, write.error, handlers, only=None if path in everybody else administers))
+        for path, handlers in paths.items()
     ]
 
 
@@ -141,7 +165,12 @@ def administers(caller: Caller) -> bool:
 
 def _sent(answer: Answer) -> Handler:
     async def handle(exchange: Exchange) -> None:
-        await send_json(exchange, write.encode(await answer(exchange)), ((b"cache-control", b"no-store"),))
+        answered = await answer(exchange)
+        if isinstance(answered, Lines):
+            more = () if answered.following is None else ((b"x-segue-next", answered.following.encode("ascii")),)
+            await send_plain(exchange, answered.data, "text/csv; charset=utf-8", (_NO_STORE, *more))
+            return
+        await send_json(exchange, write.encode(answered), (_NO_STORE,))
 
     return handle
 

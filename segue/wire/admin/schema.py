@@ -10,8 +10,10 @@ import re
 from typing import get_args
 
 from segue.core.tenancy import Role
+from segue.core.usage import TIMED_MAX
 from segue.wire.admin.operations import BASE, OPERATIONS, PAGE, PAGE_MAX, Operation, Shape
 from segue.wire.admin.read import EXPIRES_IN_MAX_S, LIMITS
+from segue.wire.admin.usage import COUNTED, DAYS, ROWS, ROWS_MAX, SIDES, TIMES
 
 Json = dict[str, object]
 
@@ -53,6 +55,11 @@ _END: Json = {
     "expires_at": _or_null(_TIME),
     "expires_in_s": {"type": "integer", "minimum": 1, "maximum": EXPIRES_IN_MAX_S},
 }
+_SPREAD: Json = {
+    **_object({"p50": _or_null({"type": "number"}), "p95": _or_null({"type": "number"})}),
+    "description": f"Of answers that came to their own end: the latest {TIMED_MAX} of those that are asked about.",
+}
+_DAY: Json = {"type": "string", "format": "date", "pattern": "^(19[7-9]|[2-9][0-9]{2})[0-9]-[0-9]{2}-[0-9]{2}$"}
 _WORKSPACE: Json = {
     "object": {"const": "workspace"},
     "id": _TEXT,
@@ -118,6 +125,26 @@ SHAPES: dict[Shape, Json] = {
             "has_more": {"type": "boolean"},
         }
     ),
+    "Usage": _object(
+        {
+            "rows": {
+                "type": "array",
+                "items": _object(
+                    {
+                        **{
+                            side: {**_or_null(_TEXT), "description": "Null where it was not asked for."}
+                            for side in SIDES
+                        },
+                        **{name: {"type": "integer"} for name in COUNTED},
+                        "cost": {"type": "string", "pattern": r"^-?\d+\.\d{6}$"},
+                        "currency": _TEXT,
+                        **dict.fromkeys(TIMES, _SPREAD),
+                    }
+                ),
+            },
+            "next": {**_or_null(_TEXT), "description": "What `page` must be to see more; null where this is all."},
+        }
+    ),
 }
 
 _ERROR: Json = _object(
@@ -136,6 +163,18 @@ _QUERY: dict[str, Json] = {
         "description": "Show what is older than this act.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 10**9 - 1},
     },
+    "from": {"description": f"The first day, in UTC; {DAYS} days are shown where nothing is said.", "schema": _DAY},
+    "to": {"description": "The last day; today where nothing is said.", "schema": _DAY},
+    "by": {
+        "description": "What a row is about; several with commas between, each once.",
+        "schema": {"type": "string", "pattern": f"^({'|'.join(SIDES)})(,({'|'.join(SIDES)}))*$", "default": "day"},
+    },
+    "key": {"description": "Show what is of this key.", "schema": _ID},
+    "usage limit": {
+        "description": f"At most so many rows; {ROWS} where nothing is said.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": ROWS_MAX},
+    },
+    "page": {"description": "What `next` of the page before said, to the same question.", "schema": _TEXT},
     "limit": {
         "description": f"At most so many; {PAGE} where nothing is said.",
         "schema": {"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
@@ -153,7 +192,7 @@ def document(version: str) -> Json:
         "info": {
             "title": "Segue administration",
             "version": version,
-            "description": "Workspaces, the models they may use, keys, and the audit log. For keys of the role admin.",
+            "description": "Workspaces, the models they may use, keys, use, the audit log. For keys of the role admin.",
         },
         "paths": paths,
         "security": [{"key": []}],
@@ -165,15 +204,16 @@ def document(version: str) -> Json:
 
 
 def _operation(each: Operation) -> Json:
+    lines: Json = {"text/csv": {"schema": _TEXT}} if each.lines else {}
     told: Json = {
         "operationId": each.id,
         "summary": each.summary,
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": _TEXT} for name in _parts(each.path)),
-            *({"name": name, "in": "query", **_QUERY[name]} for name in each.query),
+            *({"name": name, "in": "query", **_QUERY.get(f"{each.id} {name}", _QUERY[name])} for name in each.query),
         ],
         "responses": {
-            "200": {"description": "Done.", "content": {"application/json": {"schema": _ref(each.answers)}}},
+            "200": {"description": "Done.", "content": {"application/json": {"schema": _ref(each.answers)}, **lines}},
             **{
                 str(status): {"description": _WHY[status], "content": {"application/json": {"schema": _ref("Error")}}}
                 for status in sorted({*ALWAYS_REFUSED, *each.refusals})
