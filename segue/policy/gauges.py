@@ -23,6 +23,7 @@ PLACE_WAIT_S = 1.0
 _SHARE_SLOTS = 2
 _SHARE_MAX = 4096
 _REFUSED_S = 0.05  # how long a refusal holds, so that a crowd that is refused does not ask each for itself
+_AGAIN_S = 0.25  # after which the refused ask again: others may have given back what they did not use
 _ALONE_S = 2.0
 _ALONE = -1.0  # instead of a time: it was had of what this server keeps alone
 
@@ -199,6 +200,7 @@ class Leased:
         self._shares = Shares()
         self._size = 1
         self._shut_until = 0.0
+        self._room_at = 0.0  # when there will be room, if nobody gives any back
         self._shut_for = 0  # who asks for less than this is not shut out
         self._owed = 0  # had, and not yet told
         self._waiting = 0
@@ -221,7 +223,7 @@ class Leased:
                     self.taken = ((self._alone.slot, _ALONE, count),)
                     return 0.0
                 if count >= self._shut_for and now < self._shut_until:
-                    return self._shut_until - now
+                    return self._room_at - now
                 await self._renew(count, now)
         finally:
             self._waiting -= count
@@ -287,7 +289,8 @@ class Leased:
             self._shares.put(grant.slot, until, grant.had)
             self._shut_until = 0.0
         else:
-            self._shut_until, self._shut_for = now + max(grant.wait_s, _REFUSED_S), count
+            self._shut_until, self._shut_for = now + min(max(grant.wait_s, _REFUSED_S), _AGAIN_S), count
+            self._room_at = now + max(grant.wait_s, _REFUSED_S)
 
 
 class LeasedPlaces:

@@ -230,8 +230,9 @@ class Meter(Generic[J]):
             if not tab.ended_by_us():
                 raise
             tab.inside = False
-            tab.outcome = self._code(fault := KeyInvalid())
-            yield Failed(fault)
+            ended = KeyInvalid()
+            tab.outcome = self._code(ended)
+            yield Failed(ended)
         finally:
             tab.inside = False
             if not tab.by_door:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,6 +26,17 @@ from . import virtual
 from .sharing import Together
 
 SLOT_S = 1.0 / SLOTS
+
+
+@dataclass
+class Clock:
+    """A server's own: it goes as all do, and shows what it likes."""
+
+    time: Callable[[], float]
+    offset: float
+
+    def __call__(self) -> float:
+        return self.time() + self.offset
 
 
 @dataclass
@@ -78,9 +90,8 @@ class Scene:
         begun = loop.time()
         deaths = sorted(at for at, who in self.crashes if who == number)
         for death in [*deaths, self.lasts_s]:
-            offset = rng.uniform(-500, 500)
             counters = None if self.alone else Link(self, together, rng)
-            limiter = Limiter(counters=counters, clock=lambda past=offset: loop.time() + past)
+            limiter = Limiter(counters=counters, clock=Clock(loop.time, rng.uniform(-500, 500)))
             limiter.open()
             gap_s = 0.4 if number in self.idles else self.gap_s
             crowd = [asyncio.create_task(self._client(limiter, gap_s, rng)) for _ in range(self.clients)]
@@ -169,6 +180,33 @@ def test_never_less_where_so_much_is_asked_for(most: int, servers: int, delay_s:
     scene = Scene(most, servers, clients=10, gap_s=0.015, delay_s=delay_s, seed=seed, lasts_s=8.0).run()
     assert scene.rate() >= 0.98 * most
     assert scene.most_within(stretch(delay_s)) <= most
+
+
+def test_a_share_that_is_not_used_is_there_for_others() -> None:
+    """A server that was busy takes a large share again, and needs one of it."""
+    who = Caller("a", "w", limits=Limits(requests_per_second=60))
+
+    async def passed(limiter: Limiter, count: int) -> int:
+        had = 0
+        for _ in range(count):
+            with suppress(Busy):
+                (await limiter.enter(who, "m")).give_back()
+                had += 1
+            await asyncio.sleep(0.001)
+        return had
+
+    async def both() -> tuple[int, int, int]:
+        clock = asyncio.get_running_loop().time
+        together = Together(0.001, clock)
+        one, other = (Limiter(counters=together, clock=clock) for _ in range(2))
+        one.open()
+        before = await passed(one, 45)
+        await asyncio.sleep(1.2)
+        counts = before, await passed(one, 1), await passed(other, 600)
+        await one.close()
+        return counts
+
+    assert virtual.run(both()) == (45, 1, 59)
 
 
 def test_what_a_server_does_not_need_another_has() -> None:

@@ -20,8 +20,8 @@ from tests.store.redis_server import redis_at  # a fixture
 class Clock:
     """A clock that is set by hand."""
 
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
 
     def __call__(self) -> float:
         return self.now
@@ -49,9 +49,7 @@ async def test_the_time_is_the_database_s_where_it_has_one(make_database: MakeDa
     database = make_database()
     await database.open()
     if isinstance(database, PostgresDatabase):
-        servers = [
-            StoredCounters(database, clock=lambda days=days: days * 86400.0, moment=_POSTGRES_MOMENT) for days in (9, 1)
-        ]
+        servers = [StoredCounters(database, "", Clock(at), _POSTGRES_MOMENT) for at in (9e5, 1e5)]
         ask = Ask("one", 4, 0.5, 2, 2)
         for _ in range(3):
             had = [(await each.ask("x", [ask]))[0] for each in (*servers, servers[0])]
