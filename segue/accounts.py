@@ -38,13 +38,18 @@ _POSTGRES_MOMENT = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE 
 
 
 class Accounts:
-    """All of it.  `shared`: the database is one that several servers use."""
+    """All of it.  `shared`: the database is one that several servers use; `several`: on this machine, several processes
+    do."""
 
-    def __init__(self, settings: Settings, names: Names, database: Database, shared: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, names: Names, database: Database, shared: bool = False, several: bool = False
+    ) -> None:
         """Raises WordsInvalid, StoreUnusable."""
         self.ledger = Ledger(database)
         self.quotas = Quotas(standard(settings))
-        self.limiter = Limiter(standard(settings), limits_of(names.entries), _counters(settings, database, shared))
+        self.limiter = Limiter(
+            standard(settings), limits_of(names.entries), _counters(settings, database, shared, several)
+        )
         self.clerk: Clerk | None = None
         if settings.usage.enabled:
             folder = settings.files.dir / _FOLDER
@@ -120,13 +125,14 @@ def _code(fault: Fault) -> str:
 
 
 def _stored(settings: Settings, shared: bool) -> bool:
+    """Are counts kept in the database?"""
     where = settings.limits.shared
     return where == "store" or (where == "auto" and shared and not settings.limits.redis_url)
 
 
-def _counters(settings: Settings, database: Database, shared: bool) -> Counters | None:
+def _counters(settings: Settings, database: Database, shared: bool, several: bool) -> Counters | None:
     limits = settings.limits
-    if _stored(settings, shared):
+    if _stored(settings, shared or several):
         return (
             StoredCounters(database, _POSTGRES_FIRST, moment=_POSTGRES_MOMENT) if shared else StoredCounters(database)
         )

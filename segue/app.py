@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -41,23 +41,40 @@ from segue.files.counting import counted
 from segue.files.desk import Sizes
 from segue.files.indexing import IndexFailed, indexed
 from segue.files.work import Pace
+from segue.numbers import Board, Numbers, Publishing
 from segue.observe import Access, Observed, Stages
 from segue.pipeline import Job, Pipeline
 from segue.policy.auth import Auth
 from segue.policy.inspection.inspector import Inspector
 from segue.policy.rules import DocumentLimits
+from segue.post import Post
 from segue.prompt import template
 from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
+from segue.prompt.shared import SharedAnswers
 from segue.prompt.statements import Limits as StatementLimits
 from segue.retrieval.asking import Asking
-from segue.standing import console_of, directory_of, metrics_of, office_of, probes, take_over_keys, traces_of
+from segue.standing import (
+    ANSWERS,
+    RESPONSES,
+    Shared,
+    Stay,
+    console_of,
+    directory_of,
+    metrics_of,
+    office_of,
+    probes,
+    remembered_of,
+    take_over_keys,
+    traces_of,
+)
 from segue.store.base import Blobs, Content, Quota, StoreUnusable
 from segue.store.batching import BatchStore
 from segue.store.database import Database
 from segue.store.filing import FilesStore
 from segue.store.folder import FolderBlobs
+from segue.store.remembered import Remembered
 from segue.store.sqlite import SqliteDatabase
 from segue.store.uses import Uses
 from segue.tenancy.directory import Directory
@@ -74,7 +91,11 @@ from segue.wire.openai import files as openai_files
 from segue.wire.openai import routes as openai
 from segue.wire.parameters import StopLimits
 from segue.wire.responses import routes as responses
-from segue.wire.responses.kept import Kept, KeptLimits
+from segue.wire.responses.kept import Keeping, Kept, KeptLimits
+from segue.wire.responses.stored import Stored
+
+if TYPE_CHECKING:
+    from segue.engine.llama.spec import LlamaSpec
 
 # The engine keeps its own limit and says more about it; this one only catches an engine that does not.
 _START_GRACE_S = 10.0
@@ -90,11 +111,11 @@ def names_of(settings: Settings) -> Names:
     return names_served(read_catalogue(models.catalogue), models.default, models.also)
 
 
-def engine_of(entry: Entry, settings: Settings) -> Engine:
-    """The engine of one model, not yet started."""
+def engine_of(entry: Entry, settings: Settings, post: Post | None = None) -> Engine:
+    """The engine of one model, not yet started; at a `post`, the embedded one is shared."""
     match entry.engine:
         case "llama":
-            return _embedded(entry, settings)
+            return _embedded(entry, settings, post)
         case "scripted":
             return _scripted(entry)
         case "remote":
@@ -103,25 +124,29 @@ def engine_of(entry: Entry, settings: Settings) -> Engine:
             assert_never(unknown)
 
 
-def house_of(settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None) -> House:
+def house_of(
+    settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None, post: Post | None = None
+) -> House:
     """The served engines, not yet started; `engines` stand in for those of the catalogue."""
-    built = engines or {entry.name: engine_of(entry, settings) for entry in names.entries}
+    built = engines or {entry.name: engine_of(entry, settings, post) for entry in names.entries}
     return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S, template.check)
 
 
-def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> Starlette:
+def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post: Post | None = None) -> Starlette:
     """The ASGI app.  `app.state.house` has the engines, `app.state.observed` the counters.
 
-    `engines` (by served name) stand in for those of the catalogue.  Raises CatalogueInvalid.
+    `engines` (by served name) stand in for those of the catalogue; `post` is this process's among several that serve
+    together.  Raises CatalogueInvalid.
     """
     names = names_of(settings)
-    house = house_of(settings, names, engines)
+    house = house_of(settings, names, engines, post)
     database = database_of(settings)
     archive = _archive(settings, house, database) if settings.files.enabled else None
     directory = directory_of(settings, database, archive.removed if archive is not None else lambda: None)
     office = office_of(names, database, directory.refresh)
-    accounts = Accounts(settings, names, database, shared=bool(settings.store.url))
-    meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector))
+    accounts = Accounts(settings, names, database, shared=bool(settings.store.url), several=post is not None)
+    remembered = remembered_of(settings, database, several=post is not None)
+    meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector, remembered))
     directory.heed(lambda: meter.revoke(directory.opens))
     observed = Observed(meter)
     traces = traces_of(settings)
@@ -133,8 +158,16 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
         await office.tidy()
         await directory.refresh()
 
-    others = [part for part in (archive, traces) if part is not None]
+    async def numbers() -> Numbers:
+        tally = None if archive is None else archive.tally
+        entries = None if accounts.clerk is None else accounts.clerk.entries
+        return Numbers(observed.counters, observed.times, tally, await house.health(), observed.limited, entries)
+
+    board = None if post is None else Board(post.folder, str(post.number))
+    publishing = None if board is None else Publishing(board, numbers)
+    others = [part for part in (remembered, archive, traces, publishing) if part is not None]
     standing = Together(database, directory, accounts, *others, ready=moved_in)
+    stay = Stay()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -154,13 +187,13 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     filing = [] if archive is None or clerk is None else _filing(door, archive, clerk, settings)
     app = _App(
         routes=[
-            *probes(house, directory),
-            metrics_of(door, observed, house, None if archive is None else archive.tally, accounts.clerk),
+            *probes(house, directory, stay),
+            metrics_of(door, numbers, board),
             *openai.routes(door),
             *dashscope.routes(door),
             *(console_of(door, names, archive) if settings.server.console else ()),
             *anthropic.routes(door),
-            *responses.routes(door, _kept(settings)),
+            *responses.routes(door, _kept(settings, remembered)),
             *filing,
             *admin.routes(door, office, __version__, Uses(database), lambda: names.catalogue.currency),
         ],
@@ -169,6 +202,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     app.router.default = fallback(door)
     app.router.redirect_slashes = False  # a redirected POST loses its body in many clients
     app.state.house = house
+    app.state.leave = stay.leave
     app.state.archive = archive
     app.state.standing = standing
     app.state.office = office
@@ -202,10 +236,18 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None) -> St
     return app
 
 
-def _pipeline(settings: Settings, house: House, archive: Archive | None, inspector: Inspector | None) -> Pipeline:
+def _pipeline(
+    settings: Settings,
+    house: House,
+    archive: Archive | None,
+    inspector: Inspector | None,
+    remembered: Remembered | None,
+) -> Pipeline:
     how = settings.seam
     seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
     answers = Answers(how.answers_max, how.answers_bytes_max)
+    if remembered is not None:
+        answers = SharedAnswers(how.answers_max, how.answers_bytes_max, Shared(remembered, ANSWERS))
     about = settings.documents
     limits = DocumentLimits(about.profile == "2024", about.files_max, about.output_tokens_default)
     reader = _reader(settings, archive)
@@ -323,7 +365,7 @@ def _archive(settings: Settings, house: House, database: Database) -> Archive:
 
         return await counted(path, tokens)
 
-    places = files.reading_max or max(1, (os.cpu_count() or 1) - 1)
+    places = files.reading_max or max(1, ((os.cpu_count() or 1) - 1) // settings.server.workers)
     bounds = Bounds(
         quota=Quota(files.files_max, files.bytes_max),
         sizes=Sizes(files.document_bytes_max, files.image_bytes_max, files.batch_bytes_max),
@@ -354,7 +396,9 @@ def _filing(door: Door[Job], archive: Archive, clerk: Clerk, settings: Settings)
     ]
 
 
-def _kept(settings: Settings) -> Kept:
+def _kept(settings: Settings, remembered: Remembered | None) -> Keeping:
+    if remembered is not None:
+        return Stored(Shared(remembered, RESPONSES))
     server = settings.server
     return Kept(KeptLimits(server.responses_max, server.responses_bytes_max, server.responses_kept_s), time.time)
 
@@ -396,42 +440,47 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _embedded(entry: Entry, settings: Settings) -> Engine:
+def _embedded(entry: Entry, settings: Settings, post: Post | None) -> Engine:
     # Imported when wanted: it loads a C library that other engines do not need.
     from segue.engine.llama.engine import LlamaEngine
+    from segue.engine.llama.line import Join
+
+    return LlamaEngine(spec_of(entry, settings), None if post is None else Join(post.door(entry.name)))
+
+
+def spec_of(entry: Entry, settings: Settings) -> LlamaSpec:
+    """What the embedded engine is told of a model."""
     from segue.engine.llama.spec import LlamaSpec
 
     engine, shelf = settings.engine, Shelf(settings.models.dir)
-    return LlamaEngine(
-        LlamaSpec(
-            name=entry.name,
-            path=shelf.path(entry),
-            context_tokens=entry.context_tokens,
-            output_tokens_max=entry.output_tokens_max,
-            output_tokens_default=entry.output_tokens_default,
-            decoding=entry.decoding,
-            abilities=entry.abilities,
-            template=entry.template,
-            threads=engine.threads,
-            slots=engine.slots,
-            queue=engine.queue,
-            kv_tokens=engine.kv_tokens,
-            snapshots=engine.snapshots_dir,
-            snapshots_bytes_max=engine.snapshots_bytes_max,
-            step_target_ms=engine.step_target_ms,
-            remembered=engine.remembered_max,
-            prompt_piece_tokens=engine.prompt_piece_tokens,
-            projector=None if entry.projector is None else shelf.path(entry.projector),
-            picture_tokens_max=engine.picture_tokens_max,
-            video_tokens_max=engine.video_tokens_max,
-            frames_max=engine.video_frames_max,
-            pictures_bytes_max=engine.pictures_bytes_max,
-            encoded_bytes_max=engine.encoded_bytes_max,
-            picture_timeout_s=engine.picture_s,
-            stall_timeout_s=engine.stall_s,
-            startup_timeout_s=engine.startup_s,
-            restart_wait_s=engine.restart_wait_s,
-        )
+    return LlamaSpec(
+        name=entry.name,
+        path=shelf.path(entry),
+        context_tokens=entry.context_tokens,
+        output_tokens_max=entry.output_tokens_max,
+        output_tokens_default=entry.output_tokens_default,
+        decoding=entry.decoding,
+        abilities=entry.abilities,
+        template=entry.template,
+        threads=engine.threads,
+        slots=engine.slots,
+        queue=engine.queue,
+        kv_tokens=engine.kv_tokens,
+        snapshots=engine.snapshots_dir,
+        snapshots_bytes_max=engine.snapshots_bytes_max,
+        step_target_ms=engine.step_target_ms,
+        remembered=engine.remembered_max,
+        prompt_piece_tokens=engine.prompt_piece_tokens,
+        projector=None if entry.projector is None else shelf.path(entry.projector),
+        picture_tokens_max=engine.picture_tokens_max,
+        video_tokens_max=engine.video_tokens_max,
+        frames_max=engine.video_frames_max,
+        pictures_bytes_max=engine.pictures_bytes_max,
+        encoded_bytes_max=engine.encoded_bytes_max,
+        picture_timeout_s=engine.picture_s,
+        stall_timeout_s=engine.stall_s,
+        startup_timeout_s=engine.startup_s,
+        restart_wait_s=engine.restart_wait_s,
     )
 
 

@@ -44,6 +44,9 @@ class Server:
     host: str = _setting("127.0.0.1", "Address to listen on. `0.0.0.0` lets other machines in.")
     port: int = _setting(8000, "Port to listen on; 0 takes any free one.", low=0, high=65535)
     console: bool = _setting(True, "Serve the console, a web page, at `/console`.")
+    workers: int = _setting(
+        1, "Processes that serve on that port; they share the embedded engine's one process.", low=1, high=64
+    )
     cors_origins: tuple[str, ...] = _setting((), "Web origins that may call from a browser; `*` is any.")
     body_bytes_max: int = _setting(16 * 1024**2, "Largest request body.", low=1024, high=2**31)
     header_bytes_max: int = _setting(64 * 1024, "Largest sum of request header names and values.", low=1024)
@@ -63,6 +66,13 @@ class Server:
     responses_kept_s: float = _setting(7 * 86_400.0, "How long one is kept.", low=0.0)
     keep_alive_s: int = _setting(75, "How long an idle connection stays open.", low=0)
     connections_max: int = _setting(2048, "Most connections at a time; further ones are answered 503.", low=1)
+    leave_s: float = _setting(
+        0.0,
+        "How long a server that is told to stop still takes requests, while `/readyz` says no and every answer ends "
+        "its connection: as long as a balancer takes to notice.",
+        low=0.0,
+        high=600.0,
+    )
     drain_s: int = _setting(30, "How long running answers may take to end when the server is told to stop.", low=0)
 
 
@@ -197,6 +207,9 @@ class Seam:
         4096, "Answers remembered, so that one that comes back as a prefix is resumed exactly; 0 remembers none.", low=0
     )
     answers_bytes_max: int = _setting(64 * 1024**2, "Memory for them.", low=0)
+    answers_kept_s: float = _setting(
+        86_400.0, "How long they are kept in the store, where servers share them (`store.remembered`).", low=0.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +325,7 @@ class Limits:
     shared: str = _setting(
         "auto",
         "Where counts are kept that several servers share. `auto`: in `redis_url` if there is one, else in the "
-        "database if it is PostgreSQL, else by each server alone.",
+        "database if it is PostgreSQL or `server.workers` are several, else by each server alone.",
         choices=("auto", "alone", "store", "redis"),
     )
     redis_url: str = _setting(
@@ -356,6 +369,13 @@ class Store:
         "A PostgreSQL database, `postgresql://user:password@host:5432/database`, for several servers at once. Empty: "
         "a SQLite file in `files.dir`.",
         secret=True,
+    )
+    remembered: str = _setting(
+        "auto",
+        "Where what was said is remembered, for answers and responses that are gone on with. `store`: in the database, "
+        "so that any server can; the bounds of `[seam]` and `[server]` then hold for each workspace. `memory`: by each "
+        "server alone. `auto`: in the database if it is PostgreSQL or `server.workers` are several.",
+        choices=("auto", "memory", "store"),
     )
     connections_max: int = _setting(8, "Most connections to it at a time; half of them only read.", low=2, high=256)
 

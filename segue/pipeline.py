@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from segue.core.events import Event, Failed, Finished, Started
 from segue.core.generation import (
     Chunk,
     Constraint,
+    Decoding,
     ModelCard,
     Opened,
     Prompt,
@@ -43,7 +44,7 @@ from segue.policy import rules
 from segue.policy.inspection.inspector import Inspector
 from segue.policy.inspection.watch import Watch
 from segue.prompt import budget, constraint, hole, pictures, template, thinking, tools
-from segue.prompt.answers import Answers, Recorder, place
+from segue.prompt.answers import Answers, Recorder, Resumed, place
 from segue.prompt.partial import Turn, opened
 from segue.prompt.pictures import Shown
 from segue.prompt.reading import Model, Read, Reader
@@ -123,15 +124,15 @@ class Pipeline:
         # A thought is open.
         inside = card.thinks(request.thinking) and request.prefix is None and not plain_text
         read = await self._read(request, engine, card, shown)
-        header = read.ids
+        header: Sequence[int] = read.ids
         decoding = budget.decoding(request.sampling, card)
         wanted = await _wanted(request, card)
         begun = (request.thought if inside else request.prefix) or ""
         if request.plain is not None and request.plain.suffix is None:
             begun = request.plain.text
-        written = begun.encode()
+        written, workspace = begun.encode(), request.caller.workspace
         prefix: Sequence[int] = ()
-        resumed = None
+        resumed: Resumed | None = None
         deciding = (
             not inside
             and bool(request.offered)
@@ -142,16 +143,13 @@ class Pipeline:
         if written and (inside or plain_text):
             prefix = await engine.encode(opened((), begun).prefix)
         elif written:
-            for asked in (header, plain) if plain else (header,):
-                where = place(request.caller.workspace, card.name, asked, wanted)
-                if resumed := self._answers.find(where, written, decoding):
-                    header = list(asked)
-                    break
+            asked = {place(workspace, card.name, ids, wanted): ids for ids in ((header, plain) if plain else (header,))}
+            resumed, header = await self._resumed(workspace, asked, written, decoding, header)
             prefix = await engine.encode(opened((), request.prefix).prefix) if resumed is None else resumed.ids.tolist()
         prompt = Prompt(
             request_id=request.id,
             model=card.name,
-            workspace=request.caller.workspace,
+            workspace=workspace,
             ids=[*header, *prefix],
             answer_at=len(header) if not plain_text else _near(header, prefix, self._seam),
             decoding=decoding,
@@ -209,6 +207,24 @@ class Pipeline:
         assert card.sight is not None, "the rules refuse what nobody can see"
         views = await self._viewer.see(request.caller.workspace, media, card.sight)
         return Shown(card, dict(zip(media, views, strict=True)))
+
+    async def _resumed(
+        self,
+        workspace: str,
+        shown: Mapping[bytes, Sequence[int]],
+        written: bytes,
+        decoding: Decoding,
+        header: Sequence[int],
+    ) -> tuple[Resumed | None, Sequence[int]]:
+        """The tokens of a prefix that was said in one of these conversations, here or at another server, and what they
+        were said to; `header` where it was not."""
+        for _ in range(2):
+            for where, ids in shown.items():
+                if resumed := self._answers.find(where, written, decoding):
+                    return resumed, ids
+            if not await self._answers.learn(workspace, [*shown]):
+                break
+        return None, header
 
     async def _read(self, request: Request, engine: Engine, card: ModelCard, seen: Shown) -> Read:
         """The conversation in tokens, with what it is given of its documents.  Raises Fault."""

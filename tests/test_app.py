@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from segue.app import build
 from segue.catalogue.table import CatalogueInvalid
-from segue.cli.serve import Connection
+from segue.cli.connection import Connection
 from segue.config import Auth, Engine, Log, Models, Server, Settings
 from segue.core.errors import EngineFailed
 from segue.engine.house import House

@@ -14,13 +14,16 @@ ROOT = Path(segue.__file__).parent
 STAGES = frozenset(
     {"batches", "catalogue", "engine", "files", "output", "policy", "prompt", "store", "tenancy", "wire"}
 )
-COMPOSERS = frozenset({"__main__", "accounts", "app", "app_batches", "cli", "standing", "upstreams"})  # they build
+COMPOSERS = frozenset(
+    {"__main__", "accounts", "app", "app_batches", "cli", "crew", "standing", "upstreams"}
+)  # they build
 OTHERS = {
     "core": frozenset[str](),
     "pipeline": frozenset({"core"}) | STAGES - {"wire"},
     "observe": frozenset({"core", "pipeline"}),  # stands around the pipeline
     "traces": frozenset({"core", "observe", "pipeline"}),  # stands around both
     "metrics": frozenset({"core", "engine", "files", "observe"}),  # what the counters say
+    "numbers": frozenset({"core", "engine", "files", "observe"}),  # the same, of several processes
     "config_read": frozenset({"core", "config"}),  # fills the tree
     "files": frozenset({"core", "store"}),  # keeps its rows and bytes there
     "tenancy": frozenset({"core", "policy", "store"}),  # keeps its rows there, and says who may ask

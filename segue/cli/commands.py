@@ -29,6 +29,9 @@ TABLE = {
     "completion": ("completion", "completion"),
 }
 
+# What is said by this program to itself, and shown to nobody.
+HIDDEN = {"serve-member": ("serve", "serve_as_member")}
+
 
 def app(word: str = "") -> typer.Typer:
     """The command line; where `word` is a command, with that one alone."""
@@ -39,8 +42,8 @@ def app(word: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     made.callback()(root)
-    for name, (module, what) in TABLE.items():
-        if word in TABLE and name != word:
+    for name, (module, what) in (TABLE | ({word: HIDDEN[word]} if word in HIDDEN else {})).items():
+        if (word in TABLE or word in HIDDEN) and name != word:
             continue
         found = getattr(import_module(f"segue.cli.{module}"), what)
         if isinstance(found, typer.Typer):

@@ -11,22 +11,24 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from segue.app import build, names_of
 from segue.catalogue.read import Entry
 from segue.catalogue.shelf import Shelf
 from segue.catalogue.table import CatalogueInvalid
+from segue.cli.connection import Connection, LeavingServer
 from segue.cli.terminal import ConfigOption, Stop, fetched, out
 from segue.config import Server, Settings
 from segue.config_read import SettingsInvalid, load
 from segue.core.errors import EngineFailed
 from segue.core.tenancy import NewKey
+from segue.crew import Crew, Member
 from segue.engine.house import House
 from segue.observe import write_log
 from segue.tenancy.office import Office
@@ -42,6 +44,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     model: Annotated[str | None, typer.Option(help="The model that answers; see `segue models list`.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve; they share the engine.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads that compute; 0 is one a core.")] = None,
     deterministic: Annotated[
         bool | None, typer.Option("--deterministic/--no-deterministic", help="Same request, same bytes; slower.")
@@ -54,6 +57,7 @@ def serve(
     flags = {
         "server.host": host,
         "server.port": port,
+        "server.workers": workers,
         "models.default": model,
         "models.pull": pull,
         "engine.threads": threads,
@@ -67,7 +71,24 @@ def serve(
         _files(settings, entries)
         write_log(settings.log.level, settings.log.format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _signals_spent():
-            runner.run(_serve(settings, listening, lambda: load(flags, file=config)))
+            if settings.server.workers > 1:
+                runner.run(Crew(settings, entries, listening, flags, config).run())
+            else:
+                runner.run(_serve(settings, listening, lambda: load(flags, file=config)))
+
+
+def serve_as_member(channel: int, listening: int) -> None:
+    """One of several processes that serve together, started by another `segue serve`."""
+    with Member(channel) as member, socket.socket(fileno=listening) as shared:
+        orders = member.orders()
+
+        def read() -> Settings:
+            return load(orders.flags, file=None if orders.config is None else Path(orders.config))
+
+        settings = read()
+        write_log(settings.log.level, settings.log.format)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, _signals_spent():
+            runner.run(_serve(settings, shared, read, member))
 
 
 def renewed(read: Callable[[], Settings], takers: Sequence[Callable[[Settings], Sequence[str]]]) -> bool:
@@ -91,14 +112,16 @@ def _log_again(settings: Settings) -> Sequence[str]:
     return ()
 
 
-async def _serve(settings: Settings, listening: socket.socket, again: Callable[[], Settings]) -> None:
+async def _serve(
+    settings: Settings, listening: socket.socket, again: Callable[[], Settings], member: Member | None = None
+) -> None:
     """Listen until a signal ends it; SIGHUP reads `again` what can change meanwhile.  Raises EngineFailed when the
     engine never starts, and StoreUnusable."""
-    app = build(settings)
+    app = build(settings, post=None if member is None else member.post())
     takers = [*app.state.reloads, _log_again]
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renewed, again, takers)
     await app.state.standing.open()  # here, and not with the app, so that what is wrong with it ends the command
-    server = uvicorn.Server(
+    server = LeavingServer(
         uvicorn.Config(
             app,
             http=Connection,
@@ -112,7 +135,9 @@ async def _serve(settings: Settings, listening: socket.socket, again: Callable[[
             limit_concurrency=settings.server.connections_max,
             timeout_keep_alive=settings.server.keep_alive_s,
             timeout_graceful_shutdown=settings.server.drain_s,
-        )
+        ),
+        settings.server.leave_s,
+        app.state.leave,
     )
     house: House = app.state.house
     failure: list[EngineFailed] = []
@@ -125,14 +150,21 @@ async def _serve(settings: Settings, listening: socket.socket, again: Callable[[
             server.should_exit = True
             return
         _settled()
+        if member is not None:
+            member.ready()
+            if not member.orders().greets:
+                return
         # Made only now, when it will be shown: a start that fails must not spend the first key.
         _banner(settings, listening.getsockname()[1], await _first_key(settings, app.state.office))
 
-    greeting = asyncio.create_task(greet())
+    tasks = [asyncio.create_task(greet())]
+    if member is not None:
+        tasks.append(asyncio.create_task(member.watch()))
     await server.serve(sockets=[listening])
-    greeting.cancel()
-    with suppress(asyncio.CancelledError):
-        await greeting
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
     if failure:
         raise failure[0]
 
@@ -146,62 +178,6 @@ def _settled() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-
-
-class _Joined(asyncio.Transport):
-    """A connection that sends the head of an answer together with the beginning of its body.
-
-    uvicorn writes the two one after the other, and each write is a system call and a packet of its own, a
-    twentieth of a short answer's price.  Here a head waits for the write behind it, which is made at once.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`, or hold it when it is a head; `100 Continue` is none, for its sender waits for the client."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head + data)
-        elif data[:9] == b"HTTP/1.1 " and data[9:12] != b"100":
-            self._head = bytes(data)
-        else:
-            self._transport.write(data)
-
-    def end(self) -> None:
-        """Nothing follows: send a head that was all there is."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.end()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: object = None) -> Any:
-        return self._transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._transport.resume_reading()
-
-
-class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP, over joined writes."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        self._joined = _Joined(transport)
-        super().connection_made(self._joined)
-
-    def on_response_complete(self) -> None:
-        self._joined.end()
-        super().on_response_complete()
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
 class Health:
     """How an engine is.  `waiting` and `running` count choices; `restarts`, `steps`, the batches that its model
     computed, and `failovers`, answers that went on at another replica, count since start; `kv_tokens_used` of
-    `kv_tokens` of context memory hold something (0 of 0: nobody knows)."""
+    `kv_tokens` of context memory hold something (0 of 0: nobody knows).  `shared`: several servers ask it, and what
+    it says of itself is of all of them together."""
 
     ready: bool
     running: int = 0
@@ -29,6 +30,7 @@ class Health:
     kv_tokens: int = 0
     kv_tokens_used: int = 0
     failovers: int = 0
+    shared: bool = False
 
 
 class Engine(Protocol):

@@ -2,8 +2,8 @@
 
 A caller who sends back an answer, or its beginning, as a prefix gets the continuation of the very
 tokens that were drawn: no search for the seam, the same place in the noise, the same key-value
-cells.  Kept are token ids and bytes, by workspace, model and rendered conversation, in memory only;
-the least recently used go first.
+cells.  Kept are token ids and bytes, by workspace, model and rendered conversation, in memory only
+(where several servers share them, `shared.py` leaves them in the store too); the least recently used go first.
 
 Laws: nothing is found from another workspace; what is found spells the prefix's bytes, and perhaps a
 few more (`pending`), which the answer then begins with: the rest of a character that was cut, or
@@ -99,6 +99,13 @@ class Answers:
         self._kept[place] = kept
         while self._count > self._answers_max or self._bytes > self._bytes_max:
             self._drop()
+
+    def say(self, workspace: str, place: bytes, answer: Recorded) -> None:
+        """Let other servers know of an answer.  Here there are none."""
+
+    async def learn(self, workspace: str, places: Sequence[bytes]) -> bool:
+        """Take in what other servers have said in these conversations; whether there was any."""
+        return False
 
     def find(self, place: bytes, prefix: bytes, decoding: Decoding) -> Resumed | None:
         """The tokens of a prefix that this server has said in this conversation."""
@@ -202,7 +209,10 @@ class Recorder:
             draft.say(chunk.ids, chunk.data)
         for choice, draft in drafts.items():
             if draft.known:
-                self._answers.keep(where, draft.recorded(prompt.decoding, prompt.first_choice + choice))
+                recorded = draft.recorded(prompt.decoding, prompt.first_choice + choice)
+                self._answers.keep(where, recorded)
+                if not prompt.documents:
+                    self._answers.say(prompt.workspace, where, recorded)
 
     def _draft(self, joined: Joined | None) -> _Draft:
         prompt, resumed, data = self._prompt, self._resumed, bytearray(self._prefix)

@@ -24,6 +24,8 @@ from segue.store.migrations import STEPS
 from segue.store.sqlite import SqliteDatabase, SqliteRows
 
 _ROWS_AT_ONCE = 2000
+_FLEETING = frozenset({"remembered"})
+"""What is kept for a day or a week, and is no loss: it may be large, and says what people have asked."""
 
 
 class NotEmpty(Exception):
@@ -107,6 +109,8 @@ def _tables(connection: sqlite3.Connection) -> Sequence[_Table]:
     made = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
     tables = []
     for name, sql in connection.execute(made).fetchall():
+        if name in _FLEETING:
+            continue
         columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
         key = next((column[1] for column in columns if column[5]), None)
         tables.append(_Table(name, tuple(column[1] for column in columns), key if "AUTOINCREMENT" in sql else None))

@@ -196,12 +196,41 @@ _BATCHES = """
 
 _TIMES = "CREATE INDEX ledger_by_workspace ON ledger (workspace, hour);"
 
+_CLUSTER = """
+    CREATE TABLE remembered (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        workspace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        until REAL NOT NULL,
+        bytes INTEGER NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX remembered_by_name ON remembered (kind, workspace, name, number);
+    CREATE INDEX remembered_by_age ON remembered (kind, workspace, number, bytes);
+    CREATE INDEX remembered_by_workspace ON remembered (workspace);
+    CREATE INDEX remembered_by_end ON remembered (until);
+    CREATE TABLE replicas (
+        model TEXT NOT NULL,
+        id TEXT NOT NULL,
+        url TEXT NOT NULL,
+        weight REAL NOT NULL,
+        key_env TEXT NOT NULL,
+        addresses INTEGER NOT NULL,
+        draining INTEGER NOT NULL,
+        added INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (model, id)
+    ) WITHOUT ROWID;
+"""
+
 STEPS: tuple[str, ...] = (
     _FILES,
     _TENANCY,
     _USAGE,
     _BATCHES,
     _TIMES,
+    _CLUSTER,
 )
 
 # SQLite's INTEGER has 64 bits, its REAL too, and its TEXT sorts by bytes: so is PostgreSQL told.

@@ -329,8 +329,9 @@ async def test_a_file_that_is_no_model_fails_at_start(tmp_path: Path) -> None:
 async def test_closing_ends_the_process(small_model: Path) -> None:
     engine = LlamaEngine(LlamaSpec("small", small_model, context_tokens=2048, kv_tokens=2048))
     await engine.start()
-    assert engine._process is not None
-    pid = engine._process.pid
+    assert engine._line is not None
+    assert engine._line.process is not None
+    pid = engine._line.process.pid
     task = asyncio.create_task(hear(engine, await prompt(engine, STORY, tokens=1500)))
     await asyncio.sleep(0.1)
     await engine.close()
@@ -342,5 +343,6 @@ async def test_closing_ends_the_process(small_model: Path) -> None:
 
 
 def _kill(engine: LlamaEngine) -> None:
-    assert engine._process is not None
-    os.kill(engine._process.pid, signal.SIGKILL)
+    assert engine._line is not None
+    assert engine._line.process is not None
+    os.kill(engine._line.process.pid, signal.SIGKILL)

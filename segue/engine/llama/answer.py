@@ -62,6 +62,7 @@ class Answer:
             lasting=prompt.lasting,
             documents=sorted(prompt.documents),
             views=[_view(view) for view in prompt.views],
+            again=self.resumes > 0,
         )
 
     def _rest(self, number: int) -> frames.Choice:

@@ -1,4 +1,4 @@
-"""The embedded engine as the rest of Segue sees it: the parent of an engine process.
+"""The embedded engine as the rest of Segue sees it: a parent of an engine process, of its own or shared with others.
 
 Laws: a crash in C never takes the server down.  When the process dies, it is started again, and
 every answer goes on from its ids: its noise is numbered from its beginning, so what comes is what
@@ -9,12 +9,9 @@ one poisoned request keep killing.  Nothing waits longer than the spec's time li
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import os
-import socket
-import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import assert_never
 
@@ -35,8 +32,9 @@ from segue.engine.base import Health
 from segue.engine.llama import frames
 from segue.engine.llama.answer import Answer
 from segue.engine.llama.card import card_of
+from segue.engine.llama.line import Line, Link, Start
 from segue.engine.llama.snapshots import purge
-from segue.engine.llama.spec import LlamaSpec, spec_to
+from segue.engine.llama.spec import LlamaSpec
 
 log = logging.getLogger("segue.engine")
 
@@ -45,14 +43,14 @@ _RESTART_PAUSES_S = (0.05, 0.5, 1.0, 2.0, 5.0)
 
 
 class LlamaEngine:
-    """Keeps `segue.engine.base.Engine`."""
+    """Keeps `segue.engine.base.Engine`.  `link` is the way to the process; without one it is started here."""
 
-    def __init__(self, spec: LlamaSpec) -> None:
+    def __init__(self, spec: LlamaSpec, link: Link | None = None) -> None:
         self._spec = spec
+        self._link = link or Start(environment)
         self._card: ModelCard | None = None
         self._ready = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._line: Line | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
         self._strands: dict[int, Answer] = {}
@@ -148,21 +146,21 @@ class LlamaEngine:
             steps=self._steps,
             kv_tokens=self._spec.kv_tokens,
             kv_tokens_used=self._cells_used,
+            shared=self._link.shared,
         )
 
     async def close(self) -> None:
         """End the process: its socket closes, and what has not gone after a while is killed."""
         self._closing = True
         self._fail_all()
-        if self._writer is not None:
-            self._writer.close()
+        if self._line is not None:
+            self._line.writer.close()
         if self._keeper is not None:
             try:
                 await asyncio.wait_for(asyncio.shield(self._keeper), self._spec.close_timeout_s)
             except TimeoutError:
-                if self._process is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        self._process.kill()
+                if self._line is not None and self._link.own:
+                    self._line.kill()
                 await self._keeper
 
     # --- the process -----------------------------------------------------------------------
@@ -172,61 +170,51 @@ class LlamaEngine:
         pauses = itertools.chain(_RESTART_PAUSES_S, itertools.repeat(_RESTART_PAUSES_S[-1]))
         for pause in pauses:
             was_ready = await self._run_once()
-            if self._closing or (self._card is None and not was_ready):
+            if self._closing or (self._card is None and not was_ready and self._link.own):
                 self._fail_all()
                 return
-            self._restarts += 1
-            log.error("the engine process ended; starting it again", extra={"restarts": self._restarts})
+            if was_ready or self._link.own:
+                self._restarts += 1
+                log.error("the engine process ended; it is started again", extra={"restarts": self._restarts})
             self._after_death()
             await asyncio.sleep(_RESTART_PAUSES_S[0] if was_ready else pause)
 
     async def _run_once(self) -> bool:
         """One life of the process.  Returns whether it ever was ready."""
-        ours, theirs = socket.socketpair()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "segue.engine.llama.worker",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-            )
-        finally:
-            theirs.close()
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        assert self._process.stdin is not None
-        self._process.stdin.write(spec_to(self._spec))
-        self._process.stdin.close()
+            line = self._line = await self._link.open(self._spec)
+        except OSError as error:
+            if self._link.own:
+                raise
+            self._failure = f"the shared engine cannot be reached: {error}"
+            return False
         was_ready = False
         try:
             while True:
-                message = await self._next(reader)
-                was_ready = was_ready or isinstance(message, frames.Ready)
+                message = await self._next(line)
+                if isinstance(message, frames.Ready):
+                    was_ready = True
+                    line.met(message.process)
                 self._hear(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._ready.clear()
-            self._writer.close()
-            await self._process.wait()
+            await line.over()
         return was_ready
 
-    async def _next(self, reader: asyncio.StreamReader) -> frames.FromEngine:
+    async def _next(self, line: Line) -> frames.FromEngine:
         """The next message.  A process that owes one and is silent too long is killed."""
         while True:
             try:
                 async with asyncio.timeout(self._spec.stall_timeout_s):
-                    head = await reader.readexactly(4)
+                    head = await line.reader.readexactly(4)
                 break
             except TimeoutError:
-                if (self._strands or self._calls) and self._process is not None:
+                if self._strands or self._calls:
                     log.error("the engine process is stuck; killing it")
-                    with contextlib.suppress(ProcessLookupError):
-                        self._process.kill()
-        message: frames.FromEngine = frames.from_engine.decode(await reader.readexactly(frames.length(head)))
+                    line.kill()
+        message: frames.FromEngine = frames.from_engine.decode(await line.reader.readexactly(frames.length(head)))
         return message
 
     def _after_death(self) -> None:
@@ -258,8 +246,8 @@ class LlamaEngine:
 
     def _say(self, message: frames.ToEngine) -> None:
         """Send, if there is anyone to hear; the writer's own buffer bounds nothing we do not bound."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(frames.frame(message))
+        if self._line is not None and not self._line.writer.is_closing():
+            self._line.writer.write(frames.frame(message))
 
     def _ask(self, answer: Answer) -> None:
         """Ask for the rest of an answer; its pictures go before."""
@@ -312,7 +300,7 @@ class LlamaEngine:
             case frames.StrandFailed():
                 answer = self._strands.get(message.strand)
                 if answer is not None:
-                    self._end(answer, FormatInvalid(message.detail) if message.form else EngineFailed(message.detail))
+                    self._end(answer, _fault(message))
             case frames.Ready():
                 self._card = card_of(self._spec, message)
                 self._ready.set()
@@ -345,6 +333,12 @@ class LlamaEngine:
         answer.items.put_nowait(Chunk(choice, ids, token.data, _logprobs(token), finish, joined))
 
 
+def _fault(failed: frames.StrandFailed) -> Fault:
+    if failed.full:
+        return QueueFull()
+    return FormatInvalid(failed.detail) if failed.form else EngineFailed(failed.detail)
+
+
 _FINISH: dict[str, FinishReason | None] = {"": None, "stop": "stop", "length": "length"}
 
 
@@ -360,7 +354,7 @@ def _logprobs(token: frames.Token) -> tuple[TokenLogprob, ...]:
     return (TokenLogprob(token.logprob.data, token.logprob.logprob, top),)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The child's environment; what the user has set stays.
 
     How OpenMP's threads wait for each other decides much.  Spinning for long, their default, is

@@ -43,6 +43,8 @@ class See(msgspec.Struct, tag=True, array_like=True):
 
     digest: bytes
     pixels: bytes
+    parent: int = 0
+    """Whose, of those who share the engine; the engine's own affair."""
 
 
 class View(msgspec.Struct, array_like=True):
@@ -85,6 +87,8 @@ class Open(msgspec.Struct, tag=True, array_like=True):
     lasting: bool = False
     documents: list[str] = []
     views: list[View] = []
+    again: bool = False
+    """It was let in before, by a process that has died since."""
 
 
 class Forget(msgspec.Struct, tag=True, array_like=True):
@@ -125,6 +129,7 @@ class Ready(msgspec.Struct, tag=True, array_like=True):
     control: list[str]
     patch: int = 0  # 0: it sees nothing
     clock: Clock = "counted"
+    process: int = 0
 
 
 class Encoded(msgspec.Struct, tag=True, array_like=True):
@@ -190,6 +195,7 @@ class StrandFailed(msgspec.Struct, tag=True, array_like=True):
     strand: int
     detail: str
     form: bool = False  # the wanted form is at fault, which no model can keep to
+    full: bool = False  # those who share this engine have taken all places, and all to wait in
 
 
 class Broken(msgspec.Struct, tag=True, array_like=True):

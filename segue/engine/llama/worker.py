@@ -1,8 +1,8 @@
-"""The engine process: one thread reads what the server says, the main thread steps.
+"""The engine process: a thread for each server reads what that one says, the main thread steps.
 
 Tokenising is answered by the reading thread at once, in the middle of a step if need be: the C
 calls release the interpreter's lock.  A long text (about a second a megabyte) is left to a thread of
-its own, lest short ones wait for it.  The server's end of the socket closing ends the process.
+its own, lest short ones wait for it.  When the last server's end closes, the process ends (`parents.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from segue.engine.llama.lane import Lane
 from segue.engine.llama.library import PINNED, LibraryError, open_library
 from segue.engine.llama.memory import Memory
 from segue.engine.llama.pace import Pace
+from segue.engine.llama.parents import Parents, of
 from segue.engine.llama.places import NONE, Places
 from segue.engine.llama.showing import placed
 from segue.engine.llama.snapshots import Snapshots
@@ -60,15 +61,21 @@ class _Compiled:
     places: Places
 
 
-_Message = frames.See | frames.Open | frames.Cancel | frames.Forget | _Seen | _Compiled
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A server has left, with all that it has asked for."""
+
+    parent: int
+
+
+_Message = frames.See | frames.Open | frames.Cancel | frames.Forget | _Seen | _Compiled | _Left
 
 
 class Worker:
     """Owns the model and its lanes.  `shared` batches everybody; `alone` is built when first needed."""
 
-    def __init__(self, spec: LlamaSpec, channel: socket.socket) -> None:
-        self._spec, self._channel = spec, channel
-        self._sending = threading.Lock()
+    def __init__(self, spec: LlamaSpec, parents: Parents) -> None:
+        self._spec, self._parents = spec, parents
         self._inbox: collections.deque[_Message] = collections.deque()
         self._awake = threading.Condition()
         self._strands: dict[int, Strand] = {}
@@ -85,14 +92,13 @@ class Worker:
         if spec.projector is not None:
             self._eyes = Eyes(self._model, spec.projector, spec.threads or _processors(), spec.picture_tokens_max)
             self._gallery = Gallery(self._eyes, spec.encoded_bytes_max)
-        self._pictures: dict[bytes, bytes] = {}
-        """Those of the next answer."""
+        self._pictures: dict[int, dict[bytes, bytes]] = {}
+        """Those of each server's next answer."""
         self._looking = 0
         """Strands that wait for their pictures."""
         self._gone: dict[int, None] = {}
         self._forgotten: dict[str, float] = {}
         """Documents, and until when nothing of them is remembered."""
-        self._batches_told = 0
         self._snapshots = self._folder()
         self._shared = self._lane(spec.kv_tokens, spec.slots, spec.remembered, solitary=False)
         self._alone: Lane | None = None
@@ -100,7 +106,7 @@ class Worker:
     def run(self) -> None:
         """Serve until the server's end closes."""
         vocabulary = self._model.vocabulary
-        self._send(
+        self._parents.open(
             frames.Ready(
                 template=self._model.template(),
                 vocabulary_size=vocabulary.size,
@@ -111,9 +117,11 @@ class Worker:
                 control=list(vocabulary.control),
                 patch=self._eyes.patch if self._eyes is not None else 0,
                 clock=self._eyes.clock if self._eyes is not None else "counted",
-            )
+                process=os.getpid(),
+            ),
+            self._hear,
+            lambda parent: self._post(_Left(parent)),
         )
-        threading.Thread(target=self._read, daemon=True).start()
         while True:
             self._take()
             for lane in (self._shared, self._alone):
@@ -155,7 +163,7 @@ class Worker:
         for message in messages:
             match message:
                 case frames.See():
-                    self._pictures[message.digest] = message.pixels
+                    self._pictures.setdefault(message.parent, {})[message.digest] = message.pixels
                 case frames.Open():
                     self._open(message)
                 case _Compiled():
@@ -172,6 +180,11 @@ class Worker:
                         strand.cancelled = cancelled = True
                 case frames.Forget():
                     self._forget(message.documents)
+                case _Left():
+                    self._pictures.pop(message.parent, None)
+                    for strand in [each for number, each in self._strands.items() if of(number) == message.parent]:
+                        del self._strands[strand.number]
+                        strand.cancelled = cancelled = True
                 case _:
                     assert_never(message)
         if cancelled:
@@ -184,7 +197,12 @@ class Worker:
         return self._shared.busy or (self._alone is not None and self._alone.busy)
 
     def _open(self, message: frames.Open) -> None:
-        pictures, self._pictures = self._pictures, {}
+        pictures = self._pictures.pop(of(message.choices[0].strand), {})
+        if self._parents.shared and not message.again:  # one server by itself keeps within them
+            room = self._spec.slots + self._spec.queue - len(self._strands)
+            if len(message.choices) > room:
+                self._refuse(message, "", form=False, full=True)
+                return
         places = NONE
         if message.views:
             try:
@@ -200,6 +218,8 @@ class Worker:
             self._begin(message, places)
 
     def _begin(self, message: frames.Open, places: Places) -> None:
+        if not self._parents.there(message.choices[0].strand):
+            return
         try:
             strands = strands_of(message, self._model.vocabulary, self._guides, places)
         except GuideError as error:
@@ -272,9 +292,9 @@ class Worker:
             return
         self._post(_Compiled(message, places))
 
-    def _refuse(self, message: frames.Open, detail: str, form: bool = True) -> None:
+    def _refuse(self, message: frames.Open, detail: str, form: bool = True, full: bool = False) -> None:
         for choice in message.choices:
-            self._send(frames.StrandFailed(choice.strand, detail, form))
+            self._parents.tell(frames.StrandFailed(choice.strand, detail, form, full))
 
     def _tell(self, lane: Lane) -> None:
         said = lane.step()
@@ -291,44 +311,37 @@ class Worker:
         )
         batches = sum(lane.batches for lane in lanes)
         used = self._shared.cells_used
-        self._send(frames.Step(said, running, waiting, batches - self._batches_told, used))
-        self._batches_told = batches
+        self._parents.step(said, running, waiting, batches, used)
 
     def _failed(self, strand: Strand, detail: str) -> None:
         self._strands.pop(strand.number, None)
-        self._send(frames.StrandFailed(strand.number, detail))
+        self._parents.tell(frames.StrandFailed(strand.number, detail))
 
-    def _read(self) -> None:
-        stream = self._channel.makefile("rb")
-        while True:
-            head = stream.read(4)
-            if len(head) < 4:
-                if self._snapshots is not None:
-                    self._snapshots.close()
-                os._exit(0)
-            message = frames.to_engine.decode(stream.read(frames.length(head)))
-            match message:
-                case frames.Encode():
-                    if sum(len(text) for text, _ in message.segments) > _LONG_CHARACTERS:
-                        self._long.submit(self._encode, message)
-                    else:
-                        self._encode(message)
-                case frames.Pieces():
-                    pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
-                    self._send(frames.Pieced(message.call, pieces))
-                case frames.See() | frames.Open() | frames.Cancel() | frames.Forget():
-                    self._post(message)
-                case _:
-                    assert_never(message)
+    def _hear(self, message: frames.ToEngine) -> None:
+        """Act on what a server says, on the thread that has read it."""
+        match message:
+            case frames.Encode():
+                if sum(len(text) for text, _ in message.segments) > _LONG_CHARACTERS:
+                    self._long.submit(self._encode, message)
+                else:
+                    self._encode(message)
+            case frames.Pieces():
+                pieces = self._model.vocabulary.pieces(frames.unpack_ids(message.ids))
+                self._parents.tell(frames.Pieced(message.call, pieces))
+            case frames.See() | frames.Open() | frames.Cancel() | frames.Forget():
+                self._post(message)
+            case _:
+                assert_never(message)
 
     def _encode(self, message: frames.Encode) -> None:
         ids = self._model.vocabulary.encode(message.segments)
-        self._send(frames.Encoded(message.call, frames.pack_ids(ids)))
+        self._parents.tell(frames.Encoded(message.call, frames.pack_ids(ids)))
 
-    def _send(self, message: frames.FromEngine) -> None:
-        data = frames.frame(message)
-        with self._sending:
-            self._channel.sendall(data)
+    def end(self) -> None:
+        """Nobody is left to work for."""
+        if self._snapshots is not None:
+            self._snapshots.close()
+        os._exit(0)
 
 
 def _processors() -> int:
@@ -339,19 +352,19 @@ def _processors() -> int:
 
 
 def main() -> None:
-    """`python -m segue.engine.llama.worker FD`; the spec comes on standard input."""
+    """`python -m segue.engine.llama.worker FD [DOOR]`: the first server's channel, and where others come in.  The spec
+    comes on standard input."""
     # Ctrl-C in a terminal reaches the whole group; the server decides when its engine stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    channel = socket.socket(fileno=int(sys.argv[1]))
+    channel, *doors = [socket.socket(fileno=int(word)) for word in sys.argv[1:]]
+    workers: list[Worker] = []
+    parents = Parents(channel, doors[0] if doors else None, lambda: workers[0].end())
     try:
-        worker = Worker(spec_from(sys.stdin.buffer.read()), channel)
+        workers.append(Worker(spec_from(sys.stdin.buffer.read()), parents))
     except (LibraryError, OSError) as error:
-        channel.sendall(frames.frame(frames.Broken(str(error))))
+        parents.broken(str(error))
         return
-    try:
-        worker.run()
-    except (BrokenPipeError, ConnectionResetError):
-        return
+    workers[0].run()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Laws: one belongs to a workspace and is nothing to any other; at most `responses_max` of at most `bytes_max` bytes
 together are kept, the longest unused go first, and none longer than `kept_s`; in memory only: a restart
-forgets them.  It knows no JSON but the bytes it is given.
+forgets them (`stored.py` is for several servers).  It knows no JSON but the bytes it is given.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from segue.core import frozen
 from segue.core.errors import ResponseUnknown
@@ -48,8 +49,24 @@ def _text(message: Message) -> str:
     return message.content + (message.reasoning or "") + "".join(call.arguments for call in message.tool_calls)
 
 
+class Keeping(Protocol):
+    """Whoever keeps responses."""
+
+    def keep(self, workspace: str, id: str, messages: tuple[Message, ...], body: bytes) -> None:
+        """Remember a response."""
+        ...
+
+    async def seek(self, workspace: str, id: str) -> Response:
+        """One of the workspace's.  Raises ResponseUnknown."""
+        ...
+
+    async def drop(self, workspace: str, id: str) -> None:
+        """Forget one.  Raises ResponseUnknown."""
+        ...
+
+
 class Kept:
-    """`clock` is in seconds."""
+    """Keeps them in memory; see `Keeping`.  `clock` is in seconds."""
 
     def __init__(self, limits: KeptLimits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
@@ -80,6 +97,12 @@ class Kept:
             raise ResponseUnknown(id)
         self._known.move_to_end((workspace, id))
         return known[0]
+
+    async def seek(self, workspace: str, id: str) -> Response:
+        return self.find(workspace, id)
+
+    async def drop(self, workspace: str, id: str) -> None:
+        self.forget(workspace, id)
 
     def forget(self, workspace: str, id: str) -> None:
         """Raises ResponseUnknown."""
