@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.app import build
-from segue.cli.serve import Connection
+from segue.cli.connection import Connection
 from segue.config import Settings
 from segue.config_read import load
 from segue.engine.scripted import Echo, Scripted, scripted_card

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, assert_never
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -26,9 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from segue import __version__
 from segue.accounts import Accounts
 from segue.app_batches import clerk_of
+from segue.app_replicas import Replicas
 from segue.batches.clerk import Clerk
-from segue.catalogue.read import Entry, Names, names_served, read_catalogue
-from segue.catalogue.shelf import Shelf
+from segue.catalogue.read import Names, names_served, read_catalogue
 from segue.config import Settings
 from segue.core.documents import Part, mark
 from segue.core.errors import EngineFailed, EngineLost, TimedOut
@@ -36,6 +35,7 @@ from segue.core.generation import ModelCard, Seam, Segment
 from segue.core.usage import Book
 from segue.engine.base import Engine
 from segue.engine.house import House
+from segue.engines import house_of
 from segue.files.archive import Archive, Bounds
 from segue.files.counting import counted
 from segue.files.desk import Sizes
@@ -48,7 +48,6 @@ from segue.policy.auth import Auth
 from segue.policy.inspection.inspector import Inspector
 from segue.policy.rules import DocumentLimits
 from segue.post import Post
-from segue.prompt import template
 from segue.prompt.answers import Answers
 from segue.prompt.reading import Limits as ReadingLimits
 from segue.prompt.reading import NoLibrary, Reader
@@ -94,12 +93,6 @@ from segue.wire.responses import routes as responses
 from segue.wire.responses.kept import Keeping, Kept, KeptLimits
 from segue.wire.responses.stored import Stored
 
-if TYPE_CHECKING:
-    from segue.engine.llama.spec import LlamaSpec
-
-# The engine keeps its own limit and says more about it; this one only catches an engine that does not.
-_START_GRACE_S = 10.0
-_SCRIPTED_PLACES = 100_000
 _ENGINE_LOOK_S = 1.0
 _DATABASE = "files.sqlite"
 _INDEXER = "segue.retrieval.build"  # run as a program, in a process of its own
@@ -109,27 +102,6 @@ def names_of(settings: Settings) -> Names:
     """The models to serve and which of them answers to a name.  Raises CatalogueInvalid."""
     models = settings.models
     return names_served(read_catalogue(models.catalogue), models.default, models.also)
-
-
-def engine_of(entry: Entry, settings: Settings, post: Post | None = None) -> Engine:
-    """The engine of one model, not yet started; at a `post`, the embedded one is shared."""
-    match entry.engine:
-        case "llama":
-            return _embedded(entry, settings, post)
-        case "scripted":
-            return _scripted(entry)
-        case "remote":
-            return _remote(entry, settings)
-        case _ as unknown:
-            assert_never(unknown)
-
-
-def house_of(
-    settings: Settings, names: Names, engines: Mapping[str, Engine] | None = None, post: Post | None = None
-) -> House:
-    """The served engines, not yet started; `engines` stand in for those of the catalogue."""
-    built = engines or {entry.name: engine_of(entry, settings, post) for entry in names.entries}
-    return House(built, names.resolve, settings.engine.startup_s + _START_GRACE_S, template.check)
 
 
 def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post: Post | None = None) -> Starlette:
@@ -144,6 +116,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
     archive = _archive(settings, house, database) if settings.files.enabled else None
     directory = directory_of(settings, database, archive.removed if archive is not None else lambda: None)
     office = office_of(names, database, directory.refresh)
+    replicas = Replicas(settings, names, house, database)
     accounts = Accounts(settings, names, database, shared=bool(settings.store.url), several=post is not None)
     remembered = remembered_of(settings, database, several=post is not None)
     meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector, remembered))
@@ -166,7 +139,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
     board = None if post is None else Board(post.folder, str(post.number))
     publishing = None if board is None else Publishing(board, numbers)
     others = [part for part in (remembered, archive, traces, publishing) if part is not None]
-    standing = Together(database, directory, accounts, *others, ready=moved_in)
+    standing = Together(database, directory, accounts, *others, *replicas.parts, ready=moved_in)
     stay = Stay()
 
     @asynccontextmanager
@@ -195,7 +168,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
             *anthropic.routes(door),
             *responses.routes(door, _kept(settings, remembered)),
             *filing,
-            *admin.routes(door, office, __version__, Uses(database), lambda: names.catalogue.currency),
+            *admin.routes(door, office, replicas.office, __version__, Uses(database), lambda: names.catalogue.currency),
         ],
         lifespan=lifespan,
     )
@@ -438,61 +411,3 @@ def _limits(settings: Settings) -> Limits:
         heartbeat_s=server.heartbeat_s,
         stalled_s=server.stalled_s,
     )
-
-
-def _embedded(entry: Entry, settings: Settings, post: Post | None) -> Engine:
-    # Imported when wanted: it loads a C library that other engines do not need.
-    from segue.engine.llama.engine import LlamaEngine
-    from segue.engine.llama.line import Join
-
-    return LlamaEngine(spec_of(entry, settings), None if post is None else Join(post.door(entry.name)))
-
-
-def spec_of(entry: Entry, settings: Settings) -> LlamaSpec:
-    """What the embedded engine is told of a model."""
-    from segue.engine.llama.spec import LlamaSpec
-
-    engine, shelf = settings.engine, Shelf(settings.models.dir)
-    return LlamaSpec(
-        name=entry.name,
-        path=shelf.path(entry),
-        context_tokens=entry.context_tokens,
-        output_tokens_max=entry.output_tokens_max,
-        output_tokens_default=entry.output_tokens_default,
-        decoding=entry.decoding,
-        abilities=entry.abilities,
-        template=entry.template,
-        threads=engine.threads,
-        slots=engine.slots,
-        queue=engine.queue,
-        kv_tokens=engine.kv_tokens,
-        snapshots=engine.snapshots_dir,
-        snapshots_bytes_max=engine.snapshots_bytes_max,
-        step_target_ms=engine.step_target_ms,
-        remembered=engine.remembered_max,
-        prompt_piece_tokens=engine.prompt_piece_tokens,
-        projector=None if entry.projector is None else shelf.path(entry.projector),
-        picture_tokens_max=engine.picture_tokens_max,
-        video_tokens_max=engine.video_tokens_max,
-        frames_max=engine.video_frames_max,
-        pictures_bytes_max=engine.pictures_bytes_max,
-        encoded_bytes_max=engine.encoded_bytes_max,
-        picture_timeout_s=engine.picture_s,
-        stall_timeout_s=engine.stall_s,
-        startup_timeout_s=engine.startup_s,
-        restart_wait_s=engine.restart_wait_s,
-    )
-
-
-def _remote(entry: Entry, settings: Settings) -> Engine:
-    # Imported when wanted, as the embedded one is.
-    from segue.upstreams import fleet_of
-
-    return fleet_of(entry, settings)
-
-
-def _scripted(entry: Entry) -> Engine:
-    from segue.engine.scripted import Echo, Scripted, scripted_card
-
-    card = scripted_card(entry.name, entry.context_tokens, entry.output_tokens_max)
-    return Scripted(Echo(), card, running_max=_SCRIPTED_PLACES, waiting_max=_SCRIPTED_PLACES)

@@ -174,6 +174,11 @@ class Upstreams:
     silence_s: float = _setting(60.0, "Longest silence between two tokens.", low=0.1)
     look_every_s: float = _setting(2.0, "How often an upstream is asked whether it can answer.", low=0.1)
     look_s: float = _setting(5.0, "Longest wait for that.", low=0.1)
+    added_hosts: tuple[str, ...] = _setting(
+        (),
+        "Hosts of replicas that may be added through `/admin/v1`: names, `*.suffix`, networks such as `10.0.0.0/8`, or "
+        "`*`. Whoever adds one has prompts sent there, so that none may be when nothing is said.",
+    )
     resolve_every_s: float = _setting(10.0, "How often the addresses behind a host name are asked for.", low=1)
     line_bytes_max: int = _setting(4 * 1024**2, "Longest line that is read of an upstream.", low=1024)
     body_bytes_max: int = _setting(32 * 1024**2, "Longest answer that comes in one piece.", low=1024)
@@ -370,6 +375,7 @@ class Store:
         "a SQLite file in `files.dir`.",
         secret=True,
     )
+    connections_max: int = _setting(8, "Most connections to it at a time; half of them only read.", low=2, high=256)
     remembered: str = _setting(
         "auto",
         "Where what was said is remembered, for answers and responses that are gone on with. `store`: in the database, "
@@ -377,7 +383,6 @@ class Store:
         "server alone. `auto`: in the database if it is PostgreSQL or `server.workers` are several.",
         choices=("auto", "memory", "store"),
     )
-    connections_max: int = _setting(8, "Most connections to it at a time; half of them only read.", low=2, high=256)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,12 @@ from typing import Self
 
 import msgspec
 
-from segue.app import spec_of
 from segue.catalogue.read import Entry
 from segue.config import Settings
 from segue.core.errors import EngineFailed
 from segue.engine.llama.engine import LlamaEngine, environment
 from segue.engine.llama.line import Start, door
+from segue.engines import spec_of
 from segue.numbers import KEEPER, Board, Numbers, Publishing
 from segue.post import Post, door_of
 

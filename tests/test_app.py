@@ -295,8 +295,9 @@ async def test_what_is_no_http_is_told_so_before_the_connection_closes() -> None
 
 
 async def test_the_embedded_engine_is_told_the_settings(tmp_path: Path) -> None:
-    from segue.app import engine_of, names_of
+    from segue.app import names_of
     from segue.engine.llama.engine import LlamaEngine
+    from segue.engines import engine_of
 
     own = Settings(models=Models(dir=tmp_path), engine=Engine(threads=3, slots=5))
     (entry,) = names_of(own).entries

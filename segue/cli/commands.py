@@ -25,6 +25,7 @@ TABLE = {
     "file": ("files", "commands"),
     "usage": ("usage", "usage"),
     "store": ("store", "commands"),
+    "replica": ("replicas", "commands"),
     "doctor": ("doctor", "doctor"),
     "completion": ("completion", "completion"),
 }

@@ -19,7 +19,15 @@ from rich.text import Text
 from segue.app import database_of, names_of
 from segue.cli.terminal import MISUSED, Stop
 from segue.config_read import load
-from segue.core.errors import AlreadyThere, Fault, KeyAbsent, ModelUnknown, ValueRefused, WorkspaceUnknown
+from segue.core.errors import (
+    AlreadyThere,
+    Fault,
+    KeyAbsent,
+    ModelUnknown,
+    ReplicaAbsent,
+    ValueRefused,
+    WorkspaceUnknown,
+)
 from segue.core.tenancy import Limits
 from segue.standing import office_of, take_over_keys
 from segue.tenancy.office import Office
@@ -90,7 +98,7 @@ def acted(config: Path | None, does: Callable[[Office], Awaitable[T]]) -> T:
     try:
         return asyncio.run(whole())
     except Fault as fault:
-        raise _told(fault) from fault
+        raise told(fault) from fault
 
 
 def who() -> str:
@@ -137,12 +145,17 @@ def moment(text: str | None, now: float) -> int | None:
     return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp())
 
 
-def _told(fault: Fault) -> Stop:
+def told(fault: Fault) -> Stop:
+    """What a person is told of a refusal."""
     match fault:
         case KeyAbsent():
             return Stop(f"there is no key {fault.id}; `segue key list` has them")
         case WorkspaceUnknown():
             return Stop(f"there is no workspace {fault.id}; `segue workspace list` has them")
+        case ReplicaAbsent():
+            return Stop(f"there is no replica {fault.id}; `segue replica list MODEL` has them")
+        case AlreadyThere(what="replica"):
+            return Stop(f"the replica {fault.id} is there")
         case AlreadyThere():
             return Stop(f"a {fault.what} {fault.id} is there, or was: ids are not used again")
         case ModelUnknown():

@@ -402,10 +402,18 @@ class KeyAbsent(Refused):
         self.id = id
 
 
+class ReplicaAbsent(Refused):
+    """An administrative act names a replica that is not there."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id)
+        self.id = id
+
+
 class AlreadyThere(Refused):
     """What is to be made is there, or was there once."""
 
-    def __init__(self, what: Literal["workspace"], id: str) -> None:
+    def __init__(self, what: Literal["workspace", "replica"], id: str) -> None:
         super().__init__(what, id)
         self.what = what
         self.id = id

@@ -33,6 +33,11 @@ class House:
         self._starts: dict[str, asyncio.Task[None]] = {}
         self._opened = asyncio.Event()
 
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """All of them, by served name, started or not."""
+        return self._engines
+
     def find(self, name: str) -> Engine:
         """The engine that answers to `name`.  Raises ModelUnknown, or EngineLost while it is not up."""
         served = self._resolve(name)

@@ -1,10 +1,11 @@
-"""What the wire needs of whoever administers workspaces and keys."""
+"""What the wire needs of whoever administers workspaces, keys and replicas."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from segue.core.replicas import NewReplica, Replica
 from segue.core.tenancy import Act, KeyRecord, NewKey, NewWorkspace, Organisation, Workspace
 
 
@@ -62,4 +63,25 @@ class Office(Protocol):
 
     async def acts(self, workspace: str | None, before: int | None, limit: int) -> Sequence[Act]:
         """A page of the audit log, newest first, before the act of this number."""
+        ...
+
+
+class Replicas(Protocol):
+    """The acts on the replicas of a model that runs elsewhere.  All raise ModelUnknown, and ValueRefused for a model
+    that does not; what takes an id raises ReplicaAbsent."""
+
+    async def replicas(self, model: str) -> Sequence[Replica]:
+        """All of a model."""
+        ...
+
+    async def add(self, who: str, model: str, new: NewReplica) -> Replica:
+        """Ask there too, from now on.  Raises AlreadyThere."""
+        ...
+
+    async def change(self, who: str, model: str, id: str, draining: bool | None, weight: float | None) -> Replica:
+        """Give it nothing new, or again something; another part of the load."""
+        ...
+
+    async def remove(self, who: str, model: str, id: str) -> str:
+        """Ask there no more; what runs there ends.  The id."""
         ...

@@ -54,6 +54,7 @@ from segue.core.errors import (
     QuotaFull,
     QuotaSpent,
     RateExceeded,
+    ReplicaAbsent,
     ResponseUnknown,
     RoleDenied,
     RolesInvalid,
@@ -267,7 +268,7 @@ def _common(fault: Fault) -> Wording:
             return Wording(403, "Model.AccessDenied", "", "Model access denied.")
         case WorkspaceInvalid() | WorkspaceDenied() | WorkspaceUnknown():
             return _workspace(fault)
-        case FieldUnknown() | ValueRefused() | KeyAbsent() | AlreadyThere():
+        case FieldUnknown() | ValueRefused() | KeyAbsent() | ReplicaAbsent() | AlreadyThere():
             return _administered(fault)
         case MethodNotAllowed():
             # choice: the documents list the sentence under 400; 405 is what HTTP calls it.
@@ -329,14 +330,14 @@ def _workspace(fault: WorkspaceInvalid | WorkspaceDenied | WorkspaceUnknown) -> 
             return Wording(404, "WorkSpaceNotFound", "", "WorkSpace can not be found.")
 
 
-def _administered(fault: FieldUnknown | ValueRefused | KeyAbsent | AlreadyThere) -> Wording:
+def _administered(fault: FieldUnknown | ValueRefused | KeyAbsent | ReplicaAbsent | AlreadyThere) -> Wording:
     """A refusal of the administration, which is ours; the codes are the service's."""
     match fault:
         case FieldUnknown():
             return _gateway("InvalidParameter", f"There is no field {fault.field[:QUOTED_CHARS_MAX]}.")
         case ValueRefused():
             return _gateway("InvalidParameter", f"{fault.field}: {fault.reason}")
-        case KeyAbsent():
+        case KeyAbsent() | ReplicaAbsent():
             return Wording(404, "NotFound", "", "Not found!")
         case AlreadyThere():
             said = f"{fault.what.capitalize()} {fault.id[:QUOTED_CHARS_MAX]} already exists."

@@ -24,6 +24,7 @@ from segue.wire.openai.completions import FIELDS as COMPLETIONS
 from segue.wire.openai.read import FIELDS as OPENAI
 from segue.wire.responses.read import FIELDS as RESPONSES
 from segue.wire.wording import PREFIX, Wording, compat, native
+from tests.docs import sizing
 from tests.docs.keywords import rows as keyword_rows
 
 ROOT = Path(__file__).parent.parent.parent
@@ -217,6 +218,7 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("a field there is not", errors.FieldUnknown("…")),
         ("a value that cannot be; the reason follows", errors.ValueRefused("limits.concurrent", "…")),
         ("no such key", errors.KeyAbsent("…")),
+        ("no such replica of the model", errors.ReplicaAbsent("…")),
         ("a workspace of this id is there, or was", errors.AlreadyThere("workspace", "…")),
     ],
     "Limits and quotas": [
@@ -339,7 +341,13 @@ def chat() -> str:
     return "\n".join(["| command | what it does |", "|---|---|", *rows, ""])
 
 
+def sizing_told() -> str:
+    """The figures from which the size of a cluster follows."""
+    return table(("figure", "", "from"), sizing.rows())
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "sizing": sizing_told,
     "metrics": metrics_told,
     "administration": administration,
     "openai-fields": lambda: fields(OPENAI),

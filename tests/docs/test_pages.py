@@ -106,7 +106,7 @@ def test_commands_and_options_that_are_named_exist(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     words = shlex.split(command)
-    groups = ("models", "key", "workspace", "store", "file")
+    groups = ("models", "key", "workspace", "store", "file", "replica")
     names = words[: 2 if words[0] in groups and len(words) > 1 else 1]
     assert main([*names, "--help"]) == 0
     told = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)

@@ -87,6 +87,7 @@ ROWS: list[Row] = [
     denied(errors.WorkspaceInvalid(), 401, "NOT AUTHORIZED", NOT_AUTHORIZED),
     denied(errors.AlreadyThere("workspace", "x"), 409, "Conflict", "Workspace x already exists."),
     denied(errors.KeyAbsent("x"), 404, "NotFound", "Not found!"),
+    denied(errors.ReplicaAbsent("x"), 404, "NotFound", "Not found!"),
     (
         errors.RoleDenied(),
         (403, "AccessDenied", "Access denied."),

@@ -1,4 +1,5 @@
-"""All replicas of a model that runs elsewhere, as one engine: those that are named, and those behind a host name.
+"""All replicas of a model that runs elsewhere, as one engine: those that are named, those behind a host name, and those
+that administrators add or drain while it runs.
 
 Law: an address that its name service no longer tells gets nothing new; a name service that does not answer changes
 nothing.
@@ -7,9 +8,10 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
@@ -35,13 +37,26 @@ class Fleet(RoutedEngine):
         self._reading = Reading(spec)
         self._found: dict[str, list[Site]] = {}
         self._resolver: asyncio.Task[None] | None = None
+        self._added: Sequence[Site] = ()
+        self._draining: Collection[str] = ()
+        self._weights_said: Mapping[str, float] = {}
+        self._told = asyncio.Event()
+
+    def admit(self, added: Sequence[Site], draining: Collection[str], weights: Mapping[str, float]) -> None:
+        """Beside those that were configured, ask these; give nothing new to those that are `draining`; these `weights`
+        hold.  Both are by address, a host name's for all behind it."""
+        self._added, self._draining, self._weights_said = added, draining, weights
+        self._told.set()
+
+    def found(self, url: str) -> bool:
+        """Is it an address behind a host name?"""
+        return any(each.url == url for sites in self._found.values() for each in sites)
 
     async def start(self) -> None:
         """Return when one replica can answer.  Raises EngineFailed where the model's files cannot be read."""
         await self._reading()
         await self._resolve()
-        if any(site.names for site in self._sites):
-            self._resolver = asyncio.create_task(self._keep_resolving())
+        self._resolver = asyncio.create_task(self._keep_resolving())
         await self.up()
 
     async def close(self) -> None:
@@ -53,16 +68,22 @@ class Fleet(RoutedEngine):
 
     async def _keep_resolving(self) -> None:
         while True:
-            await asyncio.sleep(self._resolve_every_s)
-            await self._resolve()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), self._resolve_every_s)
+            if self._told.is_set() or any(site.names for site in [*self._sites, *self._added]):
+                await self._resolve()
 
     async def _resolve(self) -> None:
         makers: dict[str, Callable[[], Engine]] = {}
         weights: dict[str, float] = {}
-        for site in self._sites:
+        self._told.clear()
+        for site in [*self._sites, *self._added]:
             for each in await self._behind(site) if site.names else [site]:
+                if site.url in self._draining or each.url in self._draining or each.url in makers:
+                    continue
                 makers[each.url] = self._maker(each)
-                weights[each.url] = each.weight
+                said = self._weights_said
+                weights[each.url] = said.get(each.url, said.get(site.url, each.weight))
         self.renew(makers, weights)
 
     def _maker(self, site: Site) -> Callable[[], Engine]:

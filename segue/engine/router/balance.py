@@ -172,6 +172,10 @@ class Balance:
         """May it be given an answer?"""
         return name in self._replicas and self._open(self._replicas[name], now)
 
+    def states(self, now: float) -> list[tuple[Replica, bool]]:
+        """Each replica, and whether it may be given an answer."""
+        return [(each, self._open(each, now)) for each in self._replicas.values()]
+
     def loads(self, now: float) -> dict[str, tuple[int, float]]:
         """Answers that run and recent tokens, by replica."""
         unit = self._scale(now)

@@ -120,7 +120,8 @@ class RoutedEngine:
         self._running = self._waiting = self._failovers = 0
         self._closed = False
         self._failure = ""
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._gone: set[asyncio.Task[None] | None] = set()
 
     @property
     def card(self) -> ModelCard:
@@ -143,14 +144,15 @@ class RoutedEngine:
         its answers have ended."""
         for name, make in replicas.items():
             self._balance.put(name, weights.get(name, 1.0))
+            if (leaving := self._leaving.pop(name, None)) is not None:
+                leaving.cancel()  # it is wanted again before it was gone
             if name not in self._placed:
                 placed = self._placed[name] = _Placed(make())
                 placed.keeper = asyncio.create_task(self._keep(name, placed.engine), name=f"replica {name}")
-        for name in [name for name in self._placed if name not in replicas]:
+        for name in [name for name in self._placed if name not in replicas and name not in self._leaving]:
             self._balance.drain(name)
-            task = asyncio.create_task(self._retire(name))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leaving[name] = asyncio.create_task(self._retire(name))
+        self._changed.set()
 
     async def encode(self, segments: Sequence[Segment]) -> list[int]:
         """Token ids of the segments; every replica has the same vocabulary."""
@@ -197,11 +199,17 @@ class RoutedEngine:
         ready = up > 0 and not self._closed
         return Health(ready, self._running, self._waiting, detail=detail, failovers=self._failovers)
 
+    def seen(self) -> list[tuple[str, float, bool, bool, int]]:
+        """Each replica: its name and weight, is it draining, may it be asked, how many answers run there."""
+        states = self._balance.states(self._clock())
+        return [(each.name, each.weight, each.draining, up, each.running) for each, up in states]
+
     async def close(self) -> None:
         """Close every replica."""
         self._closed = True
         self._changed.set()
-        tasks = [placed.keeper for placed in self._placed.values() if placed.keeper is not None] + [*self._leaving]
+        tasks = [placed.keeper for placed in self._placed.values() if placed.keeper is not None]
+        tasks += [*self._leaving.values(), *filter(None, self._gone)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -318,5 +326,10 @@ class RoutedEngine:
             placed.keeper.cancel()
         self._balance.remove(name)
         del self._placed[name]
-        if placed.engine is not self._speaker:  # its vocabulary is still asked for
-            await placed.engine.close()
+        task = self._leaving.pop(name, None)
+        self._gone.add(task)
+        try:
+            if placed.engine is not self._speaker:  # its vocabulary is still asked for
+                await placed.engine.close()
+        finally:
+            self._gone.discard(task)

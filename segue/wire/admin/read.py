@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 from typing import cast
 
 from segue.core.errors import FieldMissing, FieldUnknown, FieldWrong, ValueRefused
+from segue.core.replicas import NewReplica
 from segue.core.tenancy import WORKSPACE, KeyRecord, Limits, NewKey, NewWorkspace, Role, Workspace
 from segue.wire.fields import Fields, Ignored
 
@@ -81,6 +82,21 @@ def key_change(values: Mapping[str, object], now: float) -> Callable[[KeyRecord]
         )
 
     return change
+
+
+def new_replica(values: Mapping[str, object]) -> NewReplica:
+    """A replica that is to be added.  Raises Refused."""
+    given = _fields(values, ("url", "weight", "key_env", "addresses"))
+    url, weight, addresses = given.string("url"), given.number("weight"), given.boolean("addresses")
+    if url is None:
+        raise FieldMissing("url")
+    return NewReplica(url, 1.0 if weight is None else weight, given.string("key_env") or "", addresses or False)
+
+
+def replica_change(values: Mapping[str, object]) -> tuple[bool | None, float | None]:
+    """Whether a replica is to be drained, and its weight; None: as it is.  Raises Refused."""
+    given = _fields(values, ("draining", "weight"))
+    return given.boolean("draining"), given.number("weight")
 
 
 def _fields(values: Mapping[str, object], known: Collection[str], path: str = "") -> Fields:

@@ -21,7 +21,7 @@ from segue.wire.admin import usage as uses
 from segue.wire.admin.operations import BASE, OPERATIONS, PAGE, PAGE_MAX
 from segue.wire.admin.schema import document
 from segue.wire.http import Door, Endpoint, Exchange, Handler, S, read_object, send_json, send_plain
-from segue.wire.office import Office
+from segue.wire.office import Office, Replicas
 from segue.wire.query import number, query_of
 
 Answer = Callable[[Exchange], Awaitable[object]]
@@ -37,7 +37,7 @@ class Lines:
 
 
 def routes(
-    door: Door[S], office: Office, version: str, sums: Sums, currency: Callable[[], str] = lambda: ""
+    door: Door[S], office: Office, acts: Replicas, version: str, sums: Sums, currency: Callable[[], str] = lambda: ""
 ) -> list[Route]:
     """Every path of the administration.  `sums` knows what was used, and `currency` what money that costs."""
     described = write.encode(document(version))
@@ -110,6 +110,23 @@ def routes(
     async def revoke_key(exchange: Exchange) -> object:
         return write.key(await office.revoke_key(exchange.caller.key, _named(exchange, "key")))
 
+    async def replicas(exchange: Exchange) -> object:
+        found = await acts.replicas(_named(exchange, "model"))
+        return write.page(found, len(found), write.replica)
+
+    async def add_replica(exchange: Exchange) -> object:
+        new = read.new_replica(await read_object(door, exchange))
+        return write.replica(await acts.add(exchange.caller.key, _named(exchange, "model"), new))
+
+    async def change_replica(exchange: Exchange) -> object:
+        change = read.replica_change(await read_object(door, exchange))
+        model, id = _named(exchange, "model"), _named(exchange, "replica")
+        return write.replica(await acts.change(exchange.caller.key, model, id, *change))
+
+    async def remove_replica(exchange: Exchange) -> object:
+        model, id = _named(exchange, "model"), _named(exchange, "replica")
+        return write.removed_replica(await acts.remove(exchange.caller.key, model, id))
+
     async def audit(exchange: Exchange) -> object:
         query = query_of(exchange)
         limit, before = _limit(query), number(query, "before", 0) if "before" in query else None
@@ -140,6 +157,10 @@ def routes(
             key,
             change_key,
             revoke_key,
+            replicas,
+            add_replica,
+            change_replica,
+            remove_replica,
             audit,
             usage,
         )

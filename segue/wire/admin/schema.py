@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+from segue.core.replicas import URL_CHARACTERS_MAX, WEIGHT_MAX, WEIGHT_MIN, Origin
 from segue.core.tenancy import Role
 from segue.core.usage import TIMED_MAX
 from segue.wire.admin.operations import BASE, OPERATIONS, PAGE, PAGE_MAX, Operation, Shape
@@ -69,6 +70,18 @@ _WORKSPACE: Json = {
     "models": _or_null(_MODELS),
     "limits": _LIMITS_TOLD,
 }
+_WEIGHT: Json = {"type": "number", "minimum": WEIGHT_MIN, "maximum": WEIGHT_MAX}
+_REPLICA: Json = {
+    "object": {"const": "replica"},
+    "model": _TEXT,
+    "id": _TEXT,
+    "url": _TEXT,
+    "weight": {"type": "number"},
+    "origin": {"type": "string", "enum": list(get_args(Origin))},
+    "draining": {"type": "boolean"},
+    "ready": _or_null({"type": "boolean"}),
+    "running": _or_null({"type": "integer"}),
+}
 _KEY: Json = {
     "object": {"const": "key"},
     "id": _TEXT,
@@ -104,6 +117,14 @@ SHAPES: dict[Shape, Json] = {
         {}, {"name": _NAME, "role": _ROLE, **_END, "models": _or_null(_MODELS), "limits": _LIMITS_GIVEN}
     ),
     "Keys": _list_of("Key"),
+    "Replica": _object(_REPLICA),
+    "NewReplica": _object(
+        {"url": {"type": "string", "format": "uri", "maxLength": URL_CHARACTERS_MAX}},
+        {"weight": _WEIGHT, "key_env": _TEXT, "addresses": {"type": "boolean"}},
+    ),
+    "ReplicaChange": _object({}, {"draining": {"type": "boolean"}, "weight": _WEIGHT}),
+    "RemovedReplica": _object({"object": {"const": "replica"}, "id": _TEXT, "removed": {"const": True}}),
+    "Replicas": _list_of("Replica"),
     "Acts": _object(
         {
             "object": {"const": "list"},

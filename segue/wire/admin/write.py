@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from segue.core.replicas import Replica
 from segue.core.tenancy import Act, KeyRecord, Organisation, Workspace
 from segue.wire.openai.write import error as error
 
@@ -69,6 +70,16 @@ def act(each: Act) -> dict[str, object]:
     """An entry of the audit log."""
     told: dict[str, object] = {"object": "act", **asdict(each)}
     return {**told, "details": msgspec.Raw(each.details.encode())}
+
+
+def replica(each: Replica) -> dict[str, object]:
+    """A replica; `ready` and `running` are null where this server does not ask there."""
+    return {"object": "replica", **asdict(each)}
+
+
+def removed_replica(id: str) -> dict[str, object]:
+    """That a replica is asked no more."""
+    return {"object": "replica", "id": id, "removed": True}
 
 
 def page(found: Sequence[T], limit: int, write: Callable[[T], dict[str, object]]) -> dict[str, object]:
