@@ -31,6 +31,7 @@ from typing import Self
 import msgspec
 
 from segue.catalogue.read import Entry
+from segue.cli.terminal import FAILED, Stop
 from segue.config import Settings
 from segue.core.errors import EngineFailed
 from segue.engine.llama.engine import LlamaEngine, environment
@@ -55,10 +56,6 @@ class Orders(msgspec.Struct):
     folder: str
     number: int
     greets: bool
-
-
-class CrewFailed(EngineFailed):
-    """A process could not even start, and has said why on standard error."""
 
 
 class Member:
@@ -120,7 +117,8 @@ class Crew:
         self._ready: set[int] = set()  # the places where a process has ever been ready
 
     async def run(self) -> None:
-        """Until a signal ends it.  Raises EngineFailed where an engine or a process cannot start."""
+        """Until a signal ends it.  Raises EngineFailed where an engine cannot start, Stop where a process cannot: that
+        one has said why."""
         folder = Path(tempfile.mkdtemp(prefix="segue-"))  # nobody else's
         self._take_signals()
         doors: list[socket.socket] = []
@@ -147,14 +145,14 @@ class Crew:
         places = [
             asyncio.create_task(self._keep(Post(folder, number))) for number in range(self._settings.server.workers)
         ]
-        failure: EngineFailed | None = None
+        failure: EngineFailed | Stop | None = None
         try:
             waiting: set[asyncio.Task[None]] = {*starts, *places}
             while waiting - set(starts):
                 over, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in over:
                     error = task.exception()
-                    if isinstance(error, EngineFailed):
+                    if isinstance(error, EngineFailed | Stop):
                         failure = failure or error
                     elif error is not None:
                         raise error
@@ -186,7 +184,7 @@ class Crew:
                 process.send_signal(what)
 
     async def _keep(self, post: Post) -> None:
-        """One place: a process, and another when it has died.  Raises CrewFailed when the very first cannot start."""
+        """One place: a process, and another when it has died.  Raises Stop when the very first cannot start."""
         pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
         greets = post.number == 0
         while not self._ending.is_set():
@@ -194,7 +192,9 @@ class Crew:
             if self._ending.is_set():
                 return
             if post.number not in self._ready:
-                raise CrewFailed(f"process {post.number} ended with status {status} before it was ready")
+                raise Stop(
+                    f"process {post.number} ended with status {status} before it was ready", abs(status) or FAILED
+                )
             greets = False
             log.error("process %d ended with status %d; another takes its place", post.number, status)
             pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1])) if was_ready else pauses

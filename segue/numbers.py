@@ -161,7 +161,9 @@ def _numbers(written: _Written) -> Numbers:
             histogram = getattr(made.times, item.name)
             histogram.counts[:], histogram.sum_s = [int(each) for each in found[:-1]], found[-1]
     if written.files is not None:
-        made.files = Tally(*(int(written.files.get(name, 0)) for name in _FILES))
+        made.files = Tally()
+        for name in _FILES:
+            setattr(made.files, name, int(written.files.get(name, 0)))
         for step, durations in made.files.steps.items():
             if found := written.steps.get(step):
                 durations.counts[:], durations.sum_s = [int(each) for each in found[:-1]], found[-1]

@@ -27,6 +27,7 @@ class Balancer:
     ready: set[str] = field(default_factory=set)
     turns: int = 0
     refused: int = 0
+    _taken: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, up: threading.Event, over: asyncio.Event) -> None:
         listening = await asyncio.start_server(self._take, "127.0.0.1", 0)
@@ -35,8 +36,11 @@ class Balancer:
         looking = asyncio.create_task(self._look())
         up.set()
         await over.wait()
-        looking.cancel()
         listening.close()
+        for task in (looking, *self._taken):
+            task.cancel()
+        await asyncio.gather(looking, *self._taken, return_exceptions=True)
+        await asyncio.sleep(0.05)  # until what was closed is closed
 
     async def _look(self) -> None:
         while True:
@@ -48,15 +52,20 @@ class Balancer:
         try:
             async with asyncio.timeout(1):
                 reader, writer = await asyncio.open_connection(*_place(server))
-                writer.write(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-                line = await reader.readline()
-                writer.close()
-                return b" 200 " in line
+                try:
+                    writer.write(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                    return b" 200 " in await reader.readline()
+                finally:
+                    writer.close()
         except (OSError, TimeoutError):
             return False
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        task = asyncio.current_task()
+        assert task is not None
+        self._taken.add(task)
+        task.add_done_callback(self._taken.discard)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             for _ in range(200):
                 ready = [server for server in self.servers if server in self.ready]
                 if ready:

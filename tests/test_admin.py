@@ -184,6 +184,25 @@ async def test_refusals(method: str, path: str, body: object, status: int, said:
         assert said in (await ask(method, path, body, status))["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("GET", "/models/nothing/replicas", None, 404, "nothing"),
+        ("GET", "/models/segue-scripted/replicas", None, 400, "It runs here"),
+        ("POST", "/models/qwen-plus/replicas", {"url": "http://one"}, 400, "It runs here"),
+        ("POST", "/models/qwen-plus/replicas", {}, 400, "url"),
+        ("POST", "/models/qwen-plus/replicas", {"url": "http://one", "key": "sk-x"}, 400, "There is no field key."),
+        ("PATCH", "/models/qwen-plus/replicas/re-1", {"draining": 1}, 400, "draining"),
+        ("DELETE", "/models/qwen-plus/replicas/re-1", None, 400, "It runs here"),
+    ],
+)
+async def test_refusals_of_replicas(
+    method: str, path: str, body: object, status: int, said: str, tmp_path: Path
+) -> None:
+    async with admin(tmp_path) as ask:
+        assert said in (await ask(method, path, body, status))["error"]["message"]
+
+
 async def test_a_workspace_is_made_once(tmp_path: Path) -> None:
     async with admin(tmp_path) as ask:
         await ask("POST", "/workspaces", {"name": "x", "id": "team"})

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from segue.app import engine_of
 from segue.catalogue.read import names_served, read_catalogue
 from segue.catalogue.table import CatalogueInvalid
 from segue.catalogue.upstreams import Remote, Upstream
 from segue.config import Models, Settings
 from segue.engine.remote.fleet import Fleet
+from segue.engines import engine_of
 from segue.upstreams import fleet_of
 
 WHOLE = """

@@ -132,7 +132,7 @@ async def test_one_that_goes_to_it_can_end_it_when_it_is_stuck(shared: Shared) -
 async def test_nobody_else_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as sender, door(tmp_path / "e") as way:
         sender.connect(str(tmp_path / "e"))
-        first, _ = socket.socketpair()
+        first, other = socket.socketpair()
         parents = Parents(first, way, lambda: None)
         monkeypatch.setattr("segue.engine.llama.parents.os.geteuid", lambda: 12345)  # as if we were somebody else
         parents.open(frames.Ready("", 1, 1, "", "", 1, []), lambda message: None, lambda parent: None)
@@ -140,7 +140,7 @@ async def test_nobody_else_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert sender.recv(1) == b"", "put out, and told nothing"
         with pytest.raises(PermissionError):
             await Join(tmp_path / "e").open(LlamaSpec("small", tmp_path))
-        first.close()
+        other.close()
 
 
 def test_a_door_is_not_put_where_others_can_come(tmp_path: Path) -> None:

@@ -209,7 +209,9 @@ class Parents:
             while len(head := stream.read(4)) == 4:
                 message = frames.to_engine.decode(stream.read(frames.length(head)))
                 self._hear(_named(message, before))
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+        except OSError:
+            pass  # it has left
+        except (ValueError, msgspec.MsgspecError) as error:
             log.error("an engine's parent is not understood: %s", error)
         with self._turn:
             del self._all[parent.number]

@@ -213,7 +213,10 @@ class RoutedEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(placed.engine.close() for placed in self._placed.values()), return_exceptions=True)
+        engines = {
+            id(each): each for each in [*(placed.engine for placed in self._placed.values()), self._speaker] if each
+        }
+        await asyncio.gather(*(engine.close() for engine in engines.values()), return_exceptions=True)
 
     # --- one answer ----------------------------------------------------------------------------
 

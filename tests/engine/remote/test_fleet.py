@@ -21,6 +21,7 @@ from segue.core.generation import Seam
 from segue.core.request import Format, Sampling
 from segue.engine.remote.chat import TEMPLATE
 from segue.engine.remote.fleet import Fleet
+from segue.engine.remote.spec import Site
 from segue.pipeline import Pipeline
 from segue.upstreams import fleet_of
 from tests.engine.conformance import ask, ids_of, run
@@ -132,4 +133,31 @@ async def test_files_that_are_not_there(tmp_path: Path, fakes: list[tuple[Fake, 
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(EngineFailed, match=r"neither a tokenizer\.json"):
         await engine.start()
+    await engine.close()
+
+
+async def test_replicas_are_added_and_drained_while_it_runs(
+    tmp_path: Path, fakes: list[tuple[Fake, TestServer]]
+) -> None:
+    (_, one), (_, two) = fakes
+    engine = fleet(settings_of(tmp_path, listed(fakes[:1])))
+    await engine.start()
+    urls = [str(server.make_url("")) for server in (one, two)]
+
+    async def until(*wanted: str) -> None:
+        async with asyncio.timeout(2):
+            while {each[0] for each in engine.seen() if each[3] and not each[2]} != {*wanted}:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    await until(urls[0])
+    engine.admit([Site(urls[1], weight=2.0)], (), {})
+    await until(*urls)
+    assert {url: weight for url, weight, *_ in engine.seen()} == {urls[0]: 1.0, urls[1]: 2.0}
+    engine.admit([Site(urls[1])], [urls[0]], {urls[1]: 3.0})
+    await until(urls[1])
+    assert ids_of((await run(engine, await ask(engine, "x")))[1])
+    assert [weight for _, weight, draining, *_ in engine.seen() if not draining] == [3.0]
+    engine.admit([], (), {})
+    await until(urls[0])
+    assert not engine.found(urls[0])
     await engine.close()

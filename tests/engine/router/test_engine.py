@@ -204,6 +204,30 @@ async def test_replicas_come_and_go() -> None:
     await engine.close()
 
 
+async def test_a_replica_may_come_back_before_it_has_gone() -> None:
+    first, second = Mortal(), Mortal()
+    engine = await routed(first, second)
+    slow = engine.generate(await ask(engine, TEXT, output_tokens_max=500))
+    await anext(slow)
+    busy, makers = ("r0", {"r0": lambda: first, "r1": lambda: second})
+    if not first.prompts:
+        busy = "r1"
+    others = {name: make for name, make in makers.items() if name != busy}
+    for _ in range(3):  # told again and again, as names are looked up again and again
+        engine.renew(others, {})
+    assert {name: draining for name, _, draining, _, _ in engine.seen()}[busy]
+    engine.renew(makers, {})
+    assert sum(running for *_, running in engine.seen()) == 1
+    assert data_of([item async for item in slow if isinstance(item, Chunk)]).endswith(TEXT.encode()[-10:])
+    await asyncio.sleep(0.05)
+    assert sorted(engine._placed) == ["r0", "r1"]
+    assert not any(draining for _, _, draining, _, _ in engine.seen())
+    engine.renew(others, {})
+    await asyncio.sleep(0.05)
+    assert sorted(engine._placed) == sorted(others)
+    await engine.close()
+
+
 async def test_a_replica_that_starts_late_is_no_reason_to_wait() -> None:
     class Late(Mortal):
         async def start(self) -> None:
