@@ -26,7 +26,7 @@ from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -45,6 +45,7 @@ log = logging.getLogger("segue")
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 _GRACE_S = 10.0
 """How long beyond all that its settings allow a process may take to end."""
+_AGAIN_S = 1.0
 _READY = b"r"
 
 
@@ -114,7 +115,8 @@ class Crew:
         self._config = None if config is None else str(config.absolute())
         self._processes: dict[int, Process] = {}
         self._ending = asyncio.Event()
-        self._ready: set[int] = set()  # the places where a process has ever been ready
+        self._serving: set[int] = set()  # the places whose process is ready
+        self._begun: set[int] = set()  # where one ever was
 
     async def run(self) -> None:
         """Until a signal ends it.  Raises EngineFailed where an engine cannot start, Stop where a process cannot: that
@@ -172,16 +174,17 @@ class Crew:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._end, signal.SIGTERM)
-        loop.add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, self._tell_serving, signal.SIGHUP)
 
     def _end(self, how: signal.Signals) -> None:
         self._ending.set()
-        self._tell(how)
-
-    def _tell(self, what: signal.Signals) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(what)
+            _send(process, how)
+
+    def _tell_serving(self, what: signal.Signals) -> None:
+        """One that is not ready would end at it; and it has just read its settings."""
+        for number in self._serving:
+            _send(self._processes[number], what)
 
     async def _keep(self, post: Post) -> None:
         """One place: a process, and another when it has died.  Raises Stop when the very first cannot start."""
@@ -191,7 +194,7 @@ class Crew:
             status, was_ready = await self._life(post, greets)
             if self._ending.is_set():
                 return
-            if post.number not in self._ready:
+            if post.number not in self._begun:
                 raise Stop(
                     f"process {post.number} ended with status {status} before it was ready", abs(status) or FAILED
                 )
@@ -229,30 +232,50 @@ class Crew:
             try:
                 was_ready = await self._heard(ours)
                 if was_ready:
-                    self._ready.add(post.number)
-                return await self._over(process), was_ready
+                    self._begun.add(post.number)
+                    self._serving.add(post.number)
+                return await self._over(process, was_ready), was_ready
             finally:
+                self._serving.discard(post.number)
                 del self._processes[post.number]
 
     async def _heard(self, channel: socket.socket) -> bool:
-        """Return when a process is ready, or has ended before."""
+        """Return when a process is ready, or has ended before, or all are to end."""
+        reading = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(channel, 1))
+        await self._until(reading)
         try:
-            return await asyncio.get_running_loop().sock_recv(channel, 1) == _READY
+            return reading.done() and reading.result() == _READY
         except OSError:
             return False
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
-    async def _over(self, process: Process) -> int:
-        """Its exit status.  One that does not end when it is told to is killed."""
+    async def _over(self, process: Process, serves: bool) -> int:
+        """Its exit status.  One that does not end when it is told to is killed; one that did not serve yet may not have
+        heard it, and is told again."""
         server = self._settings.server
         waiting = asyncio.create_task(process.wait())
+        await self._until(waiting)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + server.leave_s + server.drain_s + _GRACE_S
+        while not (await asyncio.wait({waiting}, timeout=_AGAIN_S))[0]:
+            if loop.time() >= ends_at:
+                log.error("a process does not end; killing it")
+                _send(process, signal.SIGKILL)
+            elif not serves:
+                _send(process, signal.SIGTERM)
+        return waiting.result()
+
+    async def _until(self, done: asyncio.Future[Any]) -> None:
+        """Return when it is done, or all are to end."""
         ending = asyncio.create_task(self._ending.wait())
         try:
-            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
-            try:
-                return await asyncio.wait_for(waiting, server.leave_s + server.drain_s + _GRACE_S)
-            except TimeoutError:
-                log.error("a process does not end; killing it")
-                process.kill()
-                return await process.wait()
+            await asyncio.wait({done, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ending.cancel()
+
+
+def _send(process: Process, what: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(what)
