@@ -157,6 +157,7 @@ def test_every_number_has_its_unit_in_its_name() -> None:
         "share",
         "port",
         "threads",
+        "workers",
         "slots",
         "queue",
     )

@@ -7,6 +7,8 @@ that whoever asks more goes to another; a connection that asks nothing when the 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -15,17 +17,72 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+log = logging.getLogger("segue")
+
 _CLOSE = (b"connection", b"close")
+_PAUSE_S = 0.5
 
 
 class LeavingServer(uvicorn.Server):
     """uvicorn, which when told to stop still answers for `leave_s`, and then ends what runs.  A second signal does not
-    wait.  `leaves` is called at the first."""
+    wait.  `leaves` is called at the first.
 
-    def __init__(self, config: uvicorn.Config, leave_s: float, leaves: Callable[[], None]) -> None:
+    `shared` is a bound socket that other processes take connections from, too: then it is taken one in a turn of the
+    event loop.  As many as there are, as uvicorn has it, would give a burst to whoever wakes first.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        leave_s: float,
+        leaves: Callable[[], None],
+        shared: socket.socket | None = None,
+    ) -> None:
         super().__init__(config)
-        self._leave_s, self._leaves = leave_s, leaves
+        self._leave_s, self._leaves, self._shared = leave_s, leaves, shared
         self._ends_at: float | None = None
+        self._arriving: set[asyncio.Task[object]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup([] if self._shared is not None else sockets)
+        if self._shared is not None:
+            self._shared.setblocking(False)
+            self._shared.listen(self.config.backlog)
+            asyncio.get_running_loop().add_reader(self._shared, self._take, self._shared)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, and end what runs."""
+        if self._shared is not None:
+            asyncio.get_running_loop().remove_reader(self._shared)
+            await asyncio.gather(*self._arriving, return_exceptions=True)
+        await super().shutdown([] if self._shared is not None else sockets)
+
+    def _take(self, shared: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            taken, _ = shared.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another was quicker, or it has left
+            return
+        except OSError as error:  # no descriptor is free, say
+            log.error("a connection cannot be taken: %s", error)
+            loop.remove_reader(shared)
+            loop.call_later(_PAUSE_S, lambda: None if self.should_exit else loop.add_reader(shared, self._take, shared))
+            return
+        taken.setblocking(False)
+        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(self._connection, taken))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[object]) -> None:
+        self._arriving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a connection was lost before it began: %r", error)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = Connection(self.config, self.server_state, self.lifespan.state)
+        return made
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal came."""

@@ -138,6 +138,7 @@ async def _serve(
         ),
         settings.server.leave_s,
         app.state.leave,
+        shared=None if member is None else listening,
     )
     house: House = app.state.house
     failure: list[EngineFailed] = []

@@ -143,13 +143,13 @@ async def test_nobody_else_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
         other.close()
 
 
-def test_a_door_is_not_put_where_others_can_come(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+async def test_a_door_is_not_put_where_others_can_come(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o755)
     with pytest.raises(PermissionError):
         door(tmp_path / "e")
 
 
-def test_who_does_not_read_holds_nobody_up_and_is_put_out() -> None:
+async def test_who_does_not_read_holds_nobody_up_and_is_put_out() -> None:
     ours, theirs = socket.socketpair()
     parent = Parent(0, ours)
     message = frames.Pieced(1, [b"x" * 2**20])
