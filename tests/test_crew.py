@@ -166,6 +166,7 @@ def test_settings_are_read_again_by_all(crew: Server) -> None:
     eventually(lambda: crew.log.read_text().count("settings and catalogue were read again") == 2)
 
 
+@pytest.mark.slow
 def test_who_starts_them_may_be_killed(tmp_path: Path) -> None:
     with serving(tmp_path / "none", "segue-scripted", tmp_path, SEGUE_SERVER_WORKERS="2") as server:
         eventually(lambda: len(members(server)) == 2)
@@ -182,6 +183,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_what_cannot_start_ends_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "files").write_text("no folder")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEGUE_")}

@@ -119,6 +119,7 @@ async def test_all_answers_go_on_when_it_dies(shared: Shared) -> None:
     assert [each.ids for each in heard] == [each.ids for each in undisturbed]
 
 
+@pytest.mark.slow
 async def test_one_that_goes_to_it_can_end_it_when_it_is_stuck(shared: Shared) -> None:
     pid = shared.pid
     assert shared.a._line is not None

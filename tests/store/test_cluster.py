@@ -175,6 +175,7 @@ def rolled(
         assert load.answers > before, "others answered meanwhile"
 
 
+@pytest.mark.slow
 def test_two_servers_are_one(start: Start) -> None:
     asked = {"model": "qwen-plus", "messages": [{"role": "user", "content": WORDS}], "max_tokens": 4000}
     running = {name: ExitStack() for name in ("a", "b")}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,6 +20,7 @@ from tests.store.server import Server
 
 KEY = "sk-known"
 FILES = "/compatible-mode/v1/files"
+RESPONSES = "/compatible-mode/v1/responses"
 CHAT = "/compatible-mode/v1/chat/completions"
 TEXT = "".join(f"Lighthouse number {n} stands on a rock.\n" for n in range(50))
 _PATIENCE_S = 120.0
@@ -89,3 +93,26 @@ async def test_a_file_is_uploaded_to_one_and_asked_of_the_other(serve: Serve, po
         assert (await a.get(f"{FILES}/{id}")).status_code == 400
     async with serve("a") as a:
         assert (await a.get(FILES)).json()["data"] == []
+
+
+async def test_what_one_has_said_the_other_goes_on_with(serve: Serve) -> None:
+    words = " ".join(f"word{number}" for number in range(60))
+    ask: dict[str, Any] = {"model": "qwen-plus", "messages": [{"role": "user", "content": words}]}
+    async with serve("a") as a, serve("b") as b:
+        said = ""
+        async with a.stream("POST", CHAT, json={**ask, "stream": True, "max_tokens": 40}) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: {") and (choices := json.loads(line[6:])["choices"]):
+                    said += choices[0]["delta"].get("content") or ""
+        assert 0 < len(said) < len(words)
+        body = {**ask, "messages": [*ask["messages"], {"role": "assistant", "content": said, "partial": True}]}
+        async with asyncio.timeout(10):
+            while (rest := (await b.post(CHAT, json=body)).raise_for_status()).headers["x-segue-seam"] != "resumed":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert said + rest.json()["choices"][0]["message"]["content"] == words
+        first = (await a.post(RESPONSES, json={"model": "qwen-plus", "input": "One."})).raise_for_status().json()
+        more = {"model": "qwen-plus", "input": "Two.", "previous_response_id": first["id"]}
+        assert (await b.post(RESPONSES, json=more)).status_code == 200, "at once, however long it took to write down"
+        assert (await b.delete(f"{RESPONSES}/{first['id']}")).status_code == 200
+        for id in (first["id"], "resp_\x00", "x" * 5000):
+            assert (await a.get(f"{RESPONSES}/{quote(id, safe='')}")).status_code == 404
