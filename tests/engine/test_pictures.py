@@ -204,7 +204,8 @@ async def test_places_without_their_picture_are_refused(engine: LlamaEngine) -> 
 async def test_an_answer_about_a_picture_survives_a_crash(engine: LlamaEngine) -> None:
     question = await asked(engine, ABOUT, image(70, 112, 84), "What is it?", output_tokens_max=300)
     whole = await hear(engine, question)
-    process = engine._process
+    assert engine._line is not None
+    process = engine._line.process
     assert process is not None
     stream = engine.generate(replace(question, workspace="again"))
     ids: list[int] = []
