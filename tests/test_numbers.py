@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from segue.core.usage import Entries
 from segue.engine.base import Health
 from segue.files.tally import Tally
 from segue.metrics import text
@@ -23,6 +24,7 @@ def counted(finished: int, running: int = 0, files: bool = True) -> Numbers:
         "far": Health(True, running, failovers=finished),
         "near": Health(True, 9, steps=99, shared=True),
     }
+    made.limited, made.entries = {"requests_per_minute": finished}, Entries(finished, 2, 1)
     return made
 
 
@@ -37,6 +39,8 @@ def test_sums(tmp_path: Path) -> None:
     assert found.files is not None
     assert (found.files.uploaded, sum(found.files.steps["parse"].counts)) == (7, 2)
     assert (found.engines["far"].running, found.engines["far"].failovers) == (3, 7)
+    assert found.limited == {"requests_per_minute": 7}
+    assert found.entries == Entries(7, 4, 2)
     near = found.engines["near"]
     assert (near.running, near.steps, near.restarts) == (3, 40, 1), "once, by whoever keeps it"
     scraped = text(found.counters, found.times, found.engines, found.files).decode()
@@ -51,6 +55,7 @@ def test_who_takes_a_place_goes_on_counting(tmp_path: Path) -> None:
     found = Board(tmp_path, "1").all(Numbers())
     assert found.counters.requests_finished == 5
     assert (found.engines["far"].running, found.engines["far"].failovers) == (0, 5), "nothing of it runs any more"
+    assert found.entries == Entries(5, 2, 2), "what waits, waits in those that live"
     Board(tmp_path, "0").publish(counted(1, 1))
     assert Board(tmp_path, "1").all(Numbers()).counters.requests_finished == 6
 
