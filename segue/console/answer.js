@@ -31,7 +31,7 @@ export function figuresLine(run) {
 
 export function outcome(run) {
   const reason = run.choices[0]?.reason;
-  return { waiting: t("waiting for the first token…"), running: t("writing…"), stopped: t("stopped"), failed: "", done: reason && REASONS[reason] ? t(REASONS[reason]) : t("ended") }[run.state];
+  return { waiting: t("waiting for the first token…"), running: t("writing…"), stopped: t("stopped"), failed: t("failed"), done: reason && REASONS[reason] ? t(REASONS[reason]) : t("ended") }[run.state];
 }
 
 export function sentence(error) {
