@@ -328,9 +328,9 @@ def test_a_phone_in_chinese(browser: Browser, small: Server, shots: Path) -> Non
         phone.shot("phone")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nobody_is_kept_out(browser: Browser, small: Server, shots: Path, theme: str) -> None:
-    with tab(browser, small.base, ADMIN, shots, theme=theme, script=axe.script()) as opened:
+def test_nobody_is_kept_out(browser: Browser, small: Server, shots: Path) -> None:
+    """Both themes, both languages and every page: `test_whole`."""
+    with tab(browser, small.base, ADMIN, shots, script=axe.script()) as opened:
         opened.page.goto(f"{small.base}/console")
         found = list(axe.faults(opened))
         opened.enter()
