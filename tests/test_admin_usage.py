@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ import jsonschema
 import pytest
 from starlette.applications import Starlette
 
+from segue.__main__ import main
+from segue.cli import usage
 from segue.core.tenancy import NewKey, NewWorkspace
+from segue.store.ledger import Ledger
+from segue.store.sqlite import SqliteDatabase
 from segue.wire.admin.operations import BASE
 from segue.wire.admin.schema import document
 from segue.wire.admin.usage import wants_lines
@@ -156,3 +162,25 @@ def test_who_wants_lines() -> None:
     assert not wants_lines("application/json, text/csv")
     assert not wants_lines("*/*")
     assert not wants_lines("")
+
+
+def test_several_sides_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def enter() -> None:
+        database = SqliteDatabase(tmp_path / "files.sqlite")
+        await database.open()
+        await Ledger(database).enter([record(f"r{n}", key=f"key-{n % 2}", served="m") for n in range(5)])
+        await database.close()
+
+    asyncio.run(enter())
+    monkeypatch.setenv("SEGUE_FILES_DIR", str(tmp_path))
+    monkeypatch.setattr(usage, "PAGE", 1)
+    assert main(["usage", "--csv", "--by", "key,day"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("key,day,requests,failed,")
+    assert [line.split(",")[:3] for line in lines] == [["key-0", "2026-11-20", "3"], ["key-1", "2026-11-20", "2"]]
+    assert main(["usage", "--by", "key,day"]) == 0
+    assert re.search(r"all +5 ", capsys.readouterr().out)
+    for wrong in ("hour,day", "day,day", "week"):
+        assert main(["usage", "--by", wrong]) == 2
