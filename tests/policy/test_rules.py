@@ -19,6 +19,7 @@ from segue.core.errors import (
     ThinkingRefused,
 )
 from segue.core.generation import Ability
+from segue.core.media import Medium, Placed
 from segue.core.request import Caller, Delivery, Format, Message, Request, Source, Tool, ToolChoice
 from segue.policy import rules
 from tests.prompt.templates import LLAMA_TOKENS, card
@@ -46,6 +47,13 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
         EVERYTHING,
         ModelDenied,
         ("a",),
+    ),
+    (
+        "pictures need a model that sees",
+        request(Message("user", "a", media=(Placed(0, Medium("image", ("https://example.com/a.png",))),))),
+        EVERYTHING,
+        NotSupported,
+        ("media", "m"),
     ),
     ("somebody has said something", request(), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
     ("somebody has said something", request(prefix="x"), EVERYTHING, MessagesInvalid, ("no_user", -1, "")),
