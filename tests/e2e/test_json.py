@@ -181,8 +181,8 @@ def _parses(client: httpx.Client, part: int, number: int) -> None:
 
 
 def ended(client: httpx.Client, asked: Ask, prefix: str) -> str:
-    """An answer that begins so, gone on with until it ends."""
-    asked = asked.but(max_tokens=500)
+    """An answer that begins so, gone on with until it ends; a model must be hindered from repeating itself for ever."""
+    asked = asked.but(repetition_penalty=1.3, max_tokens=500)
     for round in range(6):
         more = (whole, streamed)[round % 2](
             client, PROTOCOLS[round % 2], Ask((*asked.messages, begun(prefix)), asked.parameters)
