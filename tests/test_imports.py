@@ -12,7 +12,7 @@ import segue
 
 ROOT = Path(segue.__file__).parent
 STAGES = frozenset(
-    {"batches", "catalogue", "engine", "files", "output", "policy", "prompt", "store", "tenancy", "wire"}
+    {"batches", "catalogue", "engine", "files", "media", "output", "policy", "prompt", "store", "tenancy", "wire"}
 )
 COMPOSERS = frozenset(
     {"__main__", "accounts", "app", "app_batches", "app_replicas", "cli", "crew", "engines", "standing", "upstreams"}
@@ -25,7 +25,8 @@ OTHERS = {
     "metrics": frozenset({"core", "engine", "files", "observe"}),  # what the counters say
     "numbers": frozenset({"core", "engine", "files", "observe"}),  # the same, of several processes
     "config_read": frozenset({"core", "config"}),  # fills the tree
-    "files": frozenset({"core", "store"}),  # keeps its rows and bytes there
+    "files": frozenset({"caged", "core", "store"}),  # keeps its rows and bytes there, and reads in the cage
+    "media": frozenset({"caged", "core"}),  # decodes in the cage
     "tenancy": frozenset({"core", "policy", "store"}),  # keeps its rows there, and says who may ask
     "batches": frozenset({"core", "store"}),  # keeps its rows and bytes there
 }
@@ -104,6 +105,10 @@ def test_core_needs_the_standard_library_only() -> None:
         ("config.py", "from segue.catalogue import table", True),
         ("policy/x.py", "from segue import __version__", False),
         ("files/x.py", "from segue.store import base", False),
+        ("files/x.py", "from segue.caged import cage", False),
+        ("media/x.py", "from segue.caged import cage", False),
+        ("media/x.py", "from segue.files import desk", True),
+        ("caged/x.py", "from segue.media import gallery", True),
         ("store/x.py", "from segue.files import desk", True),
         ("wire/x.py", "from segue.store import base", True),
     ],

@@ -15,6 +15,8 @@
         FormatInvalid                 no answer can keep to the wanted form, or it is not supported
         PrefixIllegal                 no answer of the wanted form begins with the prefix
         NotSupported                  a documented feature this model does not have
+        MediumRefused                 a picture or video that cannot be shown to a model
+        EndpointWrong                 an endpoint that is not for this model, or not for what is sent to it
         PromptTooLong                 the prompt, prefix included, exceeds the context
         RolesInvalid                  a conversation about documents is not put together as its model wants it
         DocumentsMixed                files and texts as documents of one conversation
@@ -135,6 +137,11 @@ Ranged = Literal[
     "max_tokens",
     "thinking_budget",
     "limit",
+    "fps",
+    "max_frames",
+    "min_pixels",
+    "max_pixels",
+    "total_pixels",
 ]
 
 
@@ -239,6 +246,48 @@ class NotSupported(Refused):
         super().__init__(feature, model)
         self.feature = feature
         self.model = model
+
+
+Unfit = Literal[
+    "address",
+    "lost",
+    "slow",
+    "barred",
+    "large",
+    "long_uri",
+    "many",
+    "format",
+    "broken",
+    "small",
+    "narrow",
+    "pixels",
+    "frames",
+    "long",
+    "short",
+    "video",
+]
+
+
+class MediumRefused(Refused):
+    """A picture or video of a conversation cannot be shown to a model.
+
+    `why`: its address is none (`address`); it cannot be had (`lost`), not in time (`slow`), or not without leave
+    (`barred`); it, or all of them together, have too many bytes (`large`), as a data URI (`long_uri`), or there are
+    too many (`many`); it is of no known `format`, or `broken`; its sides are too short (`small`), or one is too long
+    beside the other (`narrow`), or it has too many `pixels`; it has too many or too few `frames`, or goes on for too
+    `long` or too `short` a time; it is no `video` that can be read.  `one` and `other` are the numbers it is about:
+    height and width, fewest and most, or what there was, as far as it is told, and the limit.
+    """
+
+    def __init__(self, why: Unfit, one: float = 0, other: float = 0) -> None:
+        super().__init__(why, one, other)
+        self.why: Unfit = why
+        self.one = one
+        self.other = other
+
+
+class EndpointWrong(Refused):
+    """The endpoint is for models that see, and the model does not; or for text, and there are pictures."""
 
 
 class FormatInvalid(Refused):

@@ -22,8 +22,9 @@ from segue.core.errors import (
     RolesInvalid,
     TooLarge,
 )
+from segue.core.media import Placed
 from segue.core.request import Message, Role, Source, ToolCall
-from segue.wire import sources
+from segue.wire import media, sources
 from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored
 
 # Both spellings of a turn that is not the model's and not the user's; the template has one role for them.
@@ -34,7 +35,6 @@ REPLAYED = frozenset({"index", "refusal", "audio", "annotations", "function_call
 READ = frozenset({"role", "content", "name", "partial", "tool_calls", "tool_call_id", "reasoning_content"})
 GOES_ON = "continue_final_message"
 """vLLM's and SGLang's way to say that the last message is a prefix."""
-MEDIA = frozenset({"image", "image_url", "video", "video_url", "audio", "input_audio", "doc_url", "file", "file_url"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,10 @@ def read(
     ignored: Ignored,
     documents: bool = False,
     goes_on: bool | None = None,
+    high_resolution: bool = False,
 ) -> Conversation:
     """Read the list; `documents`: system messages may be some; `goes_on`: what `continue_final_message` says of the
-    last one.  Raises Refused."""
+    last one; `high_resolution`: its pictures are to be seen in as many pixels as can be.  Raises Refused."""
     path = dialect.path + "messages"
     entries = _entries(value, dialect, messages_max, ignored)
     flags = [_flag(entry, dialect) for entry in entries]
@@ -76,7 +77,7 @@ def read(
     last = len(entries) - 1
     if goes_on is not None:
         partials[last] = _gone_on(entries[last], flags[last], goes_on)
-    messages = _messages(entries, dialect)
+    messages = _messages(entries, dialect, high_resolution)
     _check_tools(messages, [entry.get("role") for entry in entries])
     for index, partial in enumerate(partials):
         if partial and not (index == last and messages[index].role == "assistant"):
@@ -119,7 +120,10 @@ def _gone_on(entry: Fields, flag: str | None, goes_on: bool) -> bool:
 
 def contents(value: object, dialect: Dialect, messages_max: int) -> list[str]:
     """Each message's text alone, whoever's turn it is.  Raises Refused."""
-    return [message.content for message in _messages(_entries(value, dialect, messages_max, Ignored()), dialect)]
+    messages = _messages(_entries(value, dialect, messages_max, Ignored()), dialect, False)
+    if any(message.media for message in messages):
+        raise NotSupported("media")
+    return [message.content for message in messages]
 
 
 def _entries(value: object, dialect: Dialect, messages_max: int, ignored: Ignored) -> list[Fields]:
@@ -133,8 +137,8 @@ def _entries(value: object, dialect: Dialect, messages_max: int, ignored: Ignore
     return [_entry(entry, f"{path}.{index}.", ignored) for index, entry in enumerate(value)]
 
 
-def _messages(entries: list[Fields], dialect: Dialect) -> list[Message]:
-    return [_message(entry, index, dialect) for index, entry in enumerate(entries)]
+def _messages(entries: list[Fields], dialect: Dialect, high_resolution: bool) -> list[Message]:
+    return [_message(entry, index, dialect, high_resolution) for index, entry in enumerate(entries)]
 
 
 def _entry(value: object, path: str, ignored: Ignored) -> Fields:
@@ -143,7 +147,7 @@ def _entry(value: object, path: str, ignored: Ignored) -> Fields:
     return Fields(value, path, False, ignored)
 
 
-def _message(entry: Fields, index: int, dialect: Dialect) -> Message:
+def _message(entry: Fields, index: int, dialect: Dialect, high_resolution: bool) -> Message:
     role = entry.get("role")
     if role is None:
         raise FieldMissing(entry.path + "role")
@@ -153,9 +157,13 @@ def _message(entry: Fields, index: int, dialect: Dialect) -> Message:
         if value is not None and name not in READ and name not in REPLAYED and name not in dialect.flags:
             entry.ignored.add(entry.path + name)
     calls = _calls(entry, index) if role == "assistant" else ()
+    content, placed = _content(entry, index, _optional(entry, calls, dialect), high_resolution)
+    if placed and role != "user":
+        raise NotSupported("media")
     return Message(
         role=cast(Role, _TOOL_ROLES.get(role, role)),
-        content=_content(entry, index, optional=_optional(entry, calls, dialect)),
+        content=content,
+        media=placed,
         name=entry.string("name"),
         tool_calls=calls,
         tool_call_id=entry.string("tool_call_id"),
@@ -170,31 +178,34 @@ def _optional(entry: Fields, calls: tuple[ToolCall, ...], dialect: Dialect) -> b
     return bool(calls)
 
 
-def _content(entry: Fields, index: int, optional: bool) -> str:
+def _content(entry: Fields, index: int, optional: bool, high_resolution: bool) -> tuple[str, tuple[Placed, ...]]:
+    """The text, and what stands in it."""
     value = entry.get("content")
     if isinstance(value, str):
-        return value
+        return value, ()
     if value is None:
         if optional:
-            return ""
+            return "", ()
         raise FieldMissing(entry.path + "content")
     if not isinstance(value, list) or not value:
         raise MessagesInvalid("content_type", index)
-    return "".join([_part(part, index) for part in value])
-
-
-def _part(value: object, index: int) -> str:
-    match value:
-        case {"type": "text" | None, "text": str(text)}:
-            return text
-        case {"type": str(kind)} if kind != "text":
-            raise NotSupported("media")
-        case dict() if value.keys() & MEDIA:
-            raise NotSupported("media")
-        case {"text": str(text)}:
-            return text
-        case _:
+    texts: list[str] = []
+    placed: list[Placed] = []
+    at = 0
+    for number, part in enumerate(value):
+        if not isinstance(part, dict):
             raise MessagesInvalid("content_type", index)
+        fields = Fields(part, f"{entry.path}content.{number}.", entry.coerces, entry.ignored)
+        seen = media.medium(fields, high_resolution)
+        if seen is not None:
+            placed.append(Placed(at, seen))
+        text = part.get("text")
+        if seen is None and not isinstance(text, str):
+            raise MessagesInvalid("content_type", index)
+        if isinstance(text, str):  # natively a part may have both, and its picture comes first
+            texts.append(text)
+            at += len(text)
+    return "".join(texts), tuple(placed)
 
 
 def _calls(entry: Fields, index: int) -> tuple[ToolCall, ...]:

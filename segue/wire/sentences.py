@@ -154,6 +154,10 @@ def outside(fault: OutOfRange) -> str:
             return f"The thinking_budget parameter must be a positive integer and not greater than {fault.high}"
         case "limit":
             return f"Range of limit should be [1, {fault.high}]"
+        case "fps":
+            return "Range of fps should be [0.1, 10]"
+        case "max_frames" | "min_pixels" | "max_pixels" | "total_pixels":  # choice
+            return f"Range of {fault.field} should be [1, {fault.high}]"
         case _:
             assert_never(fault.field)
 

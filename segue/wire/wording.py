@@ -18,6 +18,7 @@ from segue.core.errors import (
     BodyInvalid,
     BurstExceeded,
     DocumentsMixed,
+    EndpointWrong,
     EngineFailed,
     EngineLost,
     Fault,
@@ -36,6 +37,7 @@ from segue.core.errors import (
     KeyAbsent,
     KeyInvalid,
     LastRoleInvalid,
+    MediumRefused,
     MessagesInvalid,
     MessageTooLong,
     MethodNotAllowed,
@@ -70,7 +72,7 @@ from segue.core.errors import (
     WorkspaceInvalid,
     WorkspaceUnknown,
 )
-from segue.wire import sentences
+from segue.wire import sentences, unseen
 from segue.wire.sentences import QUOTED_CHARS_MAX, ROLE
 
 PREFIX = "<400> InternalError.Algo.InvalidParameter: "
@@ -146,6 +148,8 @@ def native(fault: Fault) -> Wording:
             return Wording(429, "Throttling.AllocationQuota", "", said, retry_after_s=_seconds(fault.wait_s))
         case InspectionFailed(ban="content"):
             return _gateway("DataInspectionFailed", sentences.inspected(fault))
+        case MediumRefused() if inspected := unseen.inspected(fault):
+            return _gateway("InvalidParameter.DataInspection", inspected)
         case QuotaFull(what="files"):
             said = f"Out of number, <{fault.limit}> of <{fault.limit}> files has been uploaded."
             return _gateway("BadRequest.TooMany", said)
@@ -236,6 +240,12 @@ def _common(fault: Fault) -> Wording:
             return _parameter(sentences.THINKING[fault.why])
         case NotSupported():
             return _not_supported(fault)
+        case MediumRefused(why="long_uri" | "many"):
+            return _gateway("InvalidParameter", unseen.said(fault))
+        case MediumRefused():
+            return _parameter(unseen.said(fault))
+        case EndpointWrong():
+            return _gateway("InvalidParameter", unseen.ENDPOINT)
         case FormatInvalid():  # choice: the documents know no such refusal
             return _parameter(f"Invalid response_format: {fault.reason[:QUOTED_CHARS_MAX]}")
         case PrefixIllegal():  # choice

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import assert_never
 
-from segue.files.parsing import cage
+from segue.caged import cage
 from segue.files.parsing.kinds import Kind, kind_of
 from segue.files.parsing.limits import ParseLimits, limits_from
 from segue.files.parsing.scribe import Scribe
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     pipe = os.dup(1)
     os.dup2(2, 1)  # what a library prints is not to be taken for our own word
     scribe = Scribe(pipe, limits)
-    scribe.caged(cage.enter(limits))
+    scribe.caged(cage.enter(limits.means))
     try:
         source = Source(0, arguments[1])
         pages = _read(kind_of(source, limits), source, scribe, limits)

@@ -6,6 +6,8 @@ import dataclasses
 
 import msgspec
 
+from segue.caged.cage import Means
+
 MIB = 1 << 20
 
 
@@ -29,6 +31,11 @@ class ParseLimits:
     ocr_cpu_s: int = 4_000
     ocr_wall_s: float = 4_500.0
     ocr_page_pixels: int = 2_200_000  # what a page is drawn at: about 150 dots an inch of A4
+
+    @property
+    def means(self) -> Means:
+        """What the reading process may take; the wide ones for the recognition of characters."""
+        return Means(self.memory_bytes_max, self.cpu_s, self.memory_ocr_bytes_max, self.ocr_cpu_s)
 
 
 def limits_to(limits: ParseLimits) -> str:

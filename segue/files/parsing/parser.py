@@ -7,16 +7,14 @@ says is bounded in time and in bytes; the process is gone before `parse` returns
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import assert_never
 
-import segue
+from segue.caged.process import entry, killed, started
 from segue.core.documents import Document, Part
 from segue.files.parsing import frames
 from segue.files.parsing.limits import ParseLimits, limits_to
@@ -26,19 +24,8 @@ log = logging.getLogger("segue.files")
 
 Progress = Callable[[int, int], None]
 
-# -I keeps the environment's and the user's Python paths out, so the place of this package is an argument.
-_START = (
-    "import sys; sys.path.append(sys.argv[1]); from segue.files.parsing.child import main; sys.exit(main(sys.argv[2:]))"
-)
-_ROOT = str(Path(segue.__file__).resolve().parent.parent)
-_ENVIRONMENT = {
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",  # each arena of a thread takes 64 MiB of the address space that is limited
-    "OMP_WAIT_POLICY": "passive",
-}
+_START = entry("segue.files.parsing.child")
 _EXTENSION_CHARS_MAX = 16
-_NICE = 10
-_DRAIN_BYTES = 1 << 20
 # Frames that carry no text, for a file of the largest number of pages and parts, and room to spare.
 _OVERHEAD_BYTES = 64 << 20
 
@@ -68,10 +55,10 @@ class Parser:
             raise Unreadable("timeout", "the wall clock") from None
         except (ValueError, asyncio.IncompleteReadError) as error:
             # Half a frame is what a killed process leaves; anything else is a process that is no longer ours.
-            status = await _killed(process)
+            status = await killed(process)
             raise _died(status) from error
         finally:
-            await _killed(process)
+            await killed(process)
         self._warn(hearing.open)
         return hearing.document(status)
 
@@ -79,20 +66,9 @@ class Parser:
         extension = PurePath(name).suffix[1:].lower()[:_EXTENSION_CHARS_MAX]
         blob = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-I", "-B", "-c", _START, _ROOT, limits_to(self._limits), extension),
-                stdin=blob,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=_ENVIRONMENT,
-                cwd="/",
-            )
+            return await started(_START, (limits_to(self._limits), extension), blob)
         finally:
             os.close(blob)
-        with contextlib.suppress(OSError):  # answers come first; it may have ended, or be nicer already
-            os.setpriority(os.PRIO_PROCESS, process.pid, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-        return process
 
     def _warn(self, walls: list[str]) -> None:
         if walls and not self._warned:
@@ -168,17 +144,6 @@ def _died(status: int) -> Unreadable:
     if status == -signal.SIGXCPU:
         return Unreadable("timeout", "processor time")
     return Unreadable("parse", f"signal {-status}" if status < 0 else f"status {status}")
-
-
-async def _killed(process: asyncio.subprocess.Process) -> int:
-    """Its status, when it is surely gone."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.stdout is not None
-    while await process.stdout.read(_DRAIN_BYTES):
-        """asyncio takes no process for ended whose pipe is full, and reads no further while nobody does."""
-    return await process.wait()
 
 
 def _ignore(done: int, total: int) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from segue.files.parsing import cage
+from segue.caged import cage
 from segue.files.parsing.limits import ParseLimits
 
 # A picture as rows of pixels of three bytes: blue, green, red.

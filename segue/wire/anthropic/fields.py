@@ -18,7 +18,7 @@ FIELDS: Mapping[str, Field] = {
     "messages": USED,
     "messages[].role": Field("used", "user or assistant; an assistant's last message is a prefix"),
     "messages[].content": Field(
-        "used", "a string, or blocks: text, thinking, tool_use, tool_result; media are refused"
+        "used", "a string, or blocks: text, thinking, tool_use, tool_result, a user's image; other media are refused"
     ),
     "max_tokens": Field("used", "required, but to count tokens"),
     "system": Field("used", "a string or text blocks"),

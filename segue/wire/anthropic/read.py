@@ -21,8 +21,9 @@ from segue.core.errors import (
     PartialWithThinking,
     TooLarge,
 )
+from segue.core.media import Placed
 from segue.core.request import Caller, Delivery, Format, Message, Request, Tool, ToolCall, ToolChoice
-from segue.wire import parameters
+from segue.wire import media, parameters
 from segue.wire.anthropic.fields import FIELDS as FIELDS
 from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored, model_name
 from segue.wire.limits import Limits
@@ -224,16 +225,20 @@ def _said(entry: Fields) -> Iterator[Message]:
     if content is None:
         raise FieldMissing(entry.path + "content")
     texts: list[str] = []
+    placed: list[Placed] = []
     results = False
     for block in entry.objects("content"):
-        if block.get("type") != "tool_result":
-            texts.append(_plain(block))
-            continue
-        results = True
-        answered = block.string("tool_use_id")
-        yield Message("tool", _text(block, "content") or "", tool_call_id=answered)
-    if texts or not results:
-        yield Message("user", "".join(texts))
+        match block.get("type"):
+            case "tool_result":
+                results = True
+                answered = block.string("tool_use_id")
+                yield Message("tool", _text(block, "content") or "", tool_call_id=answered)
+            case "image":
+                placed.append(Placed(sum(map(len, texts)), media.anthropic(block)))
+            case _:
+                texts.append(_plain(block))
+    if texts or placed or not results:
+        yield Message("user", "".join(texts), media=tuple(placed))
 
 
 def _answered(entry: Fields) -> Message:

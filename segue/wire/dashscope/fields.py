@@ -19,7 +19,16 @@ FIELDS: Mapping[str, Field] = {
     "input": USED,
     "input.messages": USED,
     "input.messages[].role": Field("used", "system, user, assistant, tool, function, plugin; any other is refused"),
-    "input.messages[].content": Field("used", "a string or text parts; media parts are refused"),
+    "input.messages[].content": Field("used", "a string or parts; pictures and videos at the multimodal endpoint only"),
+    "input.messages[].content[].image": Field("used", "a URL, a data URI, an `oss://` or `fileid://` address"),
+    "input.messages[].content[].video": Field("used", "the same of a video, or a list of frames"),
+    "input.messages[].content[].min_pixels": Field("used", "beside a picture"),
+    "input.messages[].content[].max_pixels": Field("used", "up to what the model can take"),
+    "input.messages[].content[].total_pixels": Field("used", "of all frames of a video together"),
+    "input.messages[].content[].fps": Field(
+        "used", "0.1 to 10, 2 when absent: how many frames of a second are looked at"
+    ),
+    "input.messages[].content[].max_frames": Field("used", "up to what the model can take"),
     "input.messages[].name": USED,
     "input.messages[].partial": Field("used", "on the last message, an assistant's; elsewhere ignored and listed"),
     "input.messages[].tool_calls": USED,
@@ -28,7 +37,7 @@ FIELDS: Mapping[str, Field] = {
     "input.prompt": USED,
     "input.history": Field("used", "with prompt; beside messages it is ignored and listed"),
     "parameters": USED,
-    "parameters.result_format": Field("used", "text when absent"),
+    "parameters.result_format": Field("used", "text when absent; without effect at the multimodal endpoint"),
     "parameters.incremental_output": Field(
         "used", "of streams only; when absent false, and true where the model thinks"
     ),
@@ -64,7 +73,7 @@ FIELDS: Mapping[str, Field] = {
     "parameters.clear_thinking": NOT_SERVED,
     "parameters.tool_stream": NOT_SERVED,
     "parameters.enable_code_interpreter": NOT_SERVED,
-    "parameters.vl_high_resolution_images": NOT_SERVED,
+    "parameters.vl_high_resolution_images": Field("used", "as many pixels of each picture as the model can take"),
     "parameters.vl_enable_image_hw_output": NOT_SERVED,
     "parameters.max_input_tokens": NOT_SERVED,
     "parameters.translation_options": NOT_SERVED,

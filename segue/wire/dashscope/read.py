@@ -1,4 +1,4 @@
-"""The DashScope-native body of a text generation, read into a Request.
+"""The DashScope-native body of a text or multimodal generation, read into a Request.
 
 Laws: pure; every field is in `FIELDS` and is used, refused or listed; null is absent; a number
 may come as a string, as the service's own validator lets it.  It does not know which model will
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from segue.core import frozen
-from segue.core.errors import FieldMissing, FieldWrong, MessagesInvalid, PartialWithThinking, TooLarge
+from segue.core.errors import EndpointWrong, FieldMissing, FieldWrong, MessagesInvalid, PartialWithThinking, TooLarge
 from segue.core.request import Caller, Delivery, Message, Request
 from segue.wire import messages, parameters
 from segue.wire.dashscope.fields import FIELDS as FIELDS
@@ -24,11 +24,13 @@ RESULT_FORMATS = ("text", "message")
 @frozen
 class Form:
     """How the caller wants the answer written.  `incremental` is of streams only; `None`: as the model's answers
-    usually are, which is in increments where it thinks."""
+    usually are, which is in increments where it thinks.  `parts`: content is a list, as the multimodal endpoint has
+    it."""
 
     stream: bool
     message: bool
     incremental: bool | None
+    parts: bool = False
 
 
 def read(
@@ -39,9 +41,10 @@ def read(
     limits: Limits,
     output_tokens_max: int,
     documents: bool = False,
+    parts: bool = False,
 ) -> tuple[Request, Form]:
     """Read a decoded body; `stream` is what the headers say, `documents` whether the name that is asked for reads
-    some.  Raises Refused."""
+    some, `parts` whether it came to the multimodal endpoint.  Raises Refused."""
     ignored = Ignored()
     top = Fields(values, "", True, ignored)
     model = model_name(values)
@@ -50,8 +53,11 @@ def read(
         raise FieldMissing("input")
     chosen = top.inside("parameters") or Fields({}, "parameters.", True, ignored)
     given = parameters.read(chosen, output_tokens_max, limits.stops)
-    form = _form(chosen, stream, given)
-    talk = _conversation(source, limits, ignored, documents)
+    form = _form(chosen, stream, given, parts)
+    fine = chosen.boolean("vl_high_resolution_images") or False
+    talk = _conversation(source, limits, ignored, documents, fine)
+    if not parts and any(message.media for message in talk.messages):
+        raise EndpointWrong
     if talk.asked and given.thinking and talk.thought is None:
         raise PartialWithThinking
     top.note_unread(FIELDS)
@@ -61,9 +67,11 @@ def read(
     return parameters.request(request_id, caller, model, talk, given, delivery, tuple(ignored.names)), form
 
 
-def _form(chosen: Fields, stream: bool, given: parameters.Parameters) -> Form:
+def _form(chosen: Fields, stream: bool, given: parameters.Parameters, parts: bool) -> Form:
     incremental = chosen.boolean("incremental_output")
     result_format = chosen.string("result_format")
+    if parts:
+        return Form(stream, True, incremental, True)
     if result_format is None:
         result_format = "text"
     elif result_format not in RESULT_FORMATS:
@@ -76,14 +84,16 @@ def _form(chosen: Fields, stream: bool, given: parameters.Parameters) -> Form:
     return Form(stream, result_format == "message", incremental)
 
 
-def _conversation(source: Fields, limits: Limits, ignored: Ignored, documents: bool) -> messages.Conversation:
+def _conversation(
+    source: Fields, limits: Limits, ignored: Ignored, documents: bool, fine: bool
+) -> messages.Conversation:
     prompt, listed = source.get("prompt"), source.get("messages")
     if prompt is not None and listed is not None:
         raise MessagesInvalid("prompt_and_messages")
     if listed is not None:
         if source.get("history") is not None:
             ignored.add("input.history")
-        return messages.read(listed, DIALECT, limits.messages_max, ignored, documents)
+        return messages.read(listed, DIALECT, limits.messages_max, ignored, documents, high_resolution=fine)
     if prompt is None:
         raise MessagesInvalid("neither_prompt_nor_messages")
     text = source.string("prompt") or ""

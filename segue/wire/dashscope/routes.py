@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from segue.core.errors import AsyncDenied
+from segue.core.errors import AsyncDenied, EndpointWrong
 from segue.core.request import Request
 from segue.wire.dashscope import read, write
 from segue.wire.fields import model_name
@@ -26,6 +26,21 @@ def routes(door: Door[S]) -> list[Route]:
         documents = door.reads_documents(name)
         request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, high, documents)
         return request, write.Writer(request, form), form.stream
+
+    def shown(exchange: Exchange, values: dict[str, object]) -> tuple[Request, write.Writer, bool]:
+        """Of the multimodal endpoint."""
+        name = model_name(values)
+        card = card_for(door, exchange.caller, name)
+        if card.sight is None:
+            raise EndpointWrong
+        high, stream = card.output_tokens_max, wants_stream(exchange)
+        request, form = read.read(values, stream, exchange.id, exchange.caller, door.limits, high, parts=True)
+        return request, write.Writer(request, form), form.stream
+
+    async def multimodal(exchange: Exchange) -> None:
+        if exchange.header(b"x-dashscope-async").lower() == "enable":
+            raise AsyncDenied
+        await respond(door, exchange, *shown(exchange, await read_object(door, exchange)))
 
     async def generation(exchange: Exchange) -> None:
         if exchange.header(b"x-dashscope-async").lower() == "enable":
@@ -59,6 +74,10 @@ def routes(door: Door[S]) -> list[Route]:
         Route(
             f"{BASE}/services/aigc/text-generation/generation",
             Endpoint(door, write.error, {"POST": generation}, entered="native/generation"),
+        ),
+        Route(
+            f"{BASE}/services/aigc/multimodal-generation/generation",
+            Endpoint(door, write.error, {"POST": multimodal}, entered="native/multimodal"),
         ),
         Route(f"{BASE}/models", Endpoint(door, write.error, {"GET": models})),
         Route(f"{BASE}/tokenizer", Endpoint(door, write.error, {"POST": tokenizer})),

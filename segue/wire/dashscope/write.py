@@ -5,7 +5,7 @@ byte for byte the service's: no space after a colon, the string "null" for an un
 choice, usage so far in every frame, no [DONE].  A cumulative stream repeats the text so far,
 which is the continuation only: the caller's prefix is never in it.  An answer that calls the one
 function it was told to call ended, natively, with "stop".  Citations, where they are asked for, are in the output of
-the last frame.
+the last frame.  At the multimodal endpoint content is a list of parts, which is empty where a frame has no text.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from segue.wire import calls, citations, logprobs
 from segue.wire.dashscope.read import Form
 from segue.wire.parameters import CITATIONS
 from segue.wire.reply import Reply
+from segue.wire.seen import NOTHING, Seen
 from segue.wire.wording import Wording, native
 
 encode = msgspec.json.encode
@@ -67,6 +68,7 @@ class Writer:
         self._output_tokens = 0
         self._thought_tokens = 0
         self._thinks = False
+        self._seen = NOTHING
         self._incremental = form.incremental or False
         self._cites = request.citations
         self._citations: Sequence[Citation] = ()
@@ -88,6 +90,7 @@ class Writer:
                 return self._result(event.choice, b"null", b"", b"", thought=event.text) if event.text else b""
             case Started():
                 self._thinks = event.thinks
+                self._seen = Seen(event.image_tokens, event.video_tokens)
                 if event.thinks and self._form.incremental is None:
                     self._incremental = True
                 self._prompt_tokens, self._cached_tokens = event.prompt_tokens, event.cached_tokens
@@ -166,9 +169,9 @@ class Writer:
                 called = b',"reasoning_content":' + encode(thought) + called
             logs = b',"logprobs":{"content":[' + logs + b"]}" if logs else b""
             output = (
-                b'{"choices":[{"message":{"content":"%b"%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]%b}'
+                b'{"choices":[{"message":{"content":%b%b,"role":"assistant"},"index":%d%b,"finish_reason":"%b"}]%b}'
                 % (
-                    text,
+                    self._content(text),
                     called,
                     choice,
                     logs,
@@ -189,9 +192,21 @@ class Writer:
             self._prompt_tokens,
             self._output_tokens,
             self._cached_tokens,
-            b',"output_tokens_details":{"reasoning_tokens":%d}' % self._thought_tokens if self._thinks else b"",
+            self._details(),
             self._request_id,
         )
+
+    def _content(self, text: bytes) -> bytes:
+        if not self._form.parts:
+            return b'"%b"' % text
+        return b'[{"text":"%b"}]' % text if text else b"[]"
+
+    def _details(self) -> bytes:
+        """What else is told of usage: nothing, mostly."""
+        if not self._form.parts:
+            return b',"output_tokens_details":{"reasoning_tokens":%d}' % self._thought_tokens if self._thinks else b""
+        thought = self._thought_tokens if self._thinks else None
+        return b"," + encode(_parted(self._seen, self._prompt_tokens, self._output_tokens, thought))[1:-1]
 
     def whole(self, events: Sequence[Event]) -> bytes:
         """One response.  Raises the Fault of a `Failed`."""
@@ -203,7 +218,8 @@ class Writer:
                 written: dict[str, object] = {"finish_reason": self._reason(choice.reason), "index": index}
                 if self._logprobs:
                     written["logprobs"] = {"content": logprobs.entries(choice.logprobs)}
-                written["message"] = calls.message(choice, answer.thinks)
+                message = calls.message(choice, answer.thinks)
+                written["message"] = message | {"content": [{"text": choice.text}]} if self._form.parts else message
                 choices.append(written)
             output = {"choices": choices}
         else:
@@ -216,9 +232,21 @@ class Writer:
             "input_tokens": answer.prompt_tokens,
             "prompt_tokens_details": {"cached_tokens": answer.cached_tokens},
         }
-        if answer.thinks:
+        if self._form.parts:
+            seen, thought = Seen(answer.image_tokens, answer.video_tokens), answer.thought_tokens
+            told = thought if answer.thinks else None
+            usage |= _parted(seen, answer.prompt_tokens, answer.output_tokens, told)
+        elif answer.thinks:
             usage["output_tokens_details"] = {"reasoning_tokens": answer.thought_tokens}
         return encode({"output": output, "usage": usage, "request_id": self._id})
+
+
+def _parted(seen: Seen, input_tokens: int, output_tokens: int, thought: int | None) -> dict[str, object]:
+    """What the multimodal endpoint tells of usage besides; `thought` is None where the model does not think."""
+    spoken: dict[str, object] = {"text_tokens": output_tokens - (thought or 0)}
+    if thought is not None:
+        spoken["reasoning_tokens"] = thought
+    return {**seen.alone(), "input_tokens_details": seen.beside(input_tokens), "output_tokens_details": spoken}
 
 
 def _error(said: Wording, request_id: str) -> bytes:

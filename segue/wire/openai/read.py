@@ -52,7 +52,8 @@ def read(
     given = parameters.read(fields, output_tokens_max, limits.stops)
     goes_on, opens = _turn(fields)
     listed = fields.get("messages")
-    talk = messages.read(listed, DIALECT, limits.messages_max, ignored, documents, goes_on)
+    fine = fields.boolean("vl_high_resolution_images") or False
+    talk = messages.read(listed, DIALECT, limits.messages_max, ignored, documents, goes_on, fine)
     if opens is not None and opens is not (talk.prefix is None and talk.thought is None):
         last = len(listed) - 1 if isinstance(listed, list) else 0
         raise PartialUnclear("add_generation_prompt", f"messages.{last}.role")

@@ -23,6 +23,7 @@ from segue.wire import calls, citations, logprobs
 from segue.wire.openai.read import Form
 from segue.wire.parameters import CITATIONS
 from segue.wire.reply import Reply
+from segue.wire.seen import NOTHING, Seen
 from segue.wire.wording import Wording, compat
 
 encode = msgspec.json.encode
@@ -50,6 +51,7 @@ class Writer:
         self._citations: Sequence[Citation] = ()
         self._open = request.choices
         self._thinks = False
+        self._seen = NOTHING
 
     @cached_property
     def _service(self) -> bytes:
@@ -80,6 +82,7 @@ class Writer:
                 return _THOUGHT + encode(event.text) + self._tails[event.choice] if event.text else b""
             case Started():
                 self._thinks = event.thinks
+                self._seen = Seen(event.image_tokens, event.video_tokens)
                 if event.reading is not None:
                     self._citations = event.reading.citations
                 return b"".join(map(self._opening, range(self._choices)))
@@ -110,7 +113,13 @@ class Writer:
         body: dict[str, object] = {
             "choices": choices,
             "object": "chat.completion",
-            "usage": usage_of(answer.prompt_tokens, answer.cached_tokens, answer.output_tokens, thought),
+            "usage": usage_of(
+                answer.prompt_tokens,
+                answer.cached_tokens,
+                answer.output_tokens,
+                thought,
+                Seen(answer.image_tokens, answer.video_tokens),
+            ),
             "created": self._created,
             "system_fingerprint": None,
             "model": self._model,
@@ -143,20 +152,26 @@ class Writer:
 
     def _usage(self, event: Finished) -> bytes:
         thought = event.thought_tokens if self._thinks else None
-        usage = encode(usage_of(event.prompt_tokens, event.cached_tokens, event.output_tokens, thought))
+        used = usage_of(event.prompt_tokens, event.cached_tokens, event.output_tokens, thought, self._seen)
+        usage = encode(used)
         return b'data: {"choices":[],"object":"chat.completion.chunk","usage":' + usage + b"," + self._service
 
 
-def usage_of(prompt_tokens: int, cached_tokens: int, output_tokens: int, thought: int | None) -> dict[str, object]:
+def usage_of(
+    prompt_tokens: int, cached_tokens: int, output_tokens: int, thought: int | None, seen: Seen = NOTHING
+) -> dict[str, object]:
     """`thought`: the thought's tokens, None where the model does not think."""
+    details: dict[str, object] = {"cached_tokens": cached_tokens}
     usage: dict[str, object] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": prompt_tokens + output_tokens,
-        "prompt_tokens_details": {"cached_tokens": cached_tokens},
+        "prompt_tokens_details": details | seen.beside(prompt_tokens) if seen else details,
     }
     if thought is not None:
         usage["completion_tokens_details"] = {"reasoning_tokens": thought, "text_tokens": output_tokens - thought}
+    elif seen:
+        usage["completion_tokens_details"] = {"text_tokens": output_tokens}
     return usage
 
 

@@ -16,7 +16,7 @@ HOSTED = Field("ignored", "accounting or storage of the hosted service")
 FIELDS: Mapping[str, Field] = {
     "model": USED,
     "input": Field(
-        "used", "a string, or items: messages, function calls and their outputs, reasoning; media are refused"
+        "used", "a string, or items: messages with input_image or without, function calls and their outputs, reasoning"
     ),
     "input[].partial": Field("used", "an extension: on the last item, an assistant's message, as in chat completions"),
     "instructions": Field("used", "a system message before all others; not kept for the next response"),

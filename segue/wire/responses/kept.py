@@ -46,7 +46,9 @@ class Response:
 
 
 def _text(message: Message) -> str:
-    return message.content + (message.reasoning or "") + "".join(call.arguments for call in message.tool_calls)
+    addresses = "".join(source for placed in message.media for source in placed.medium.sources)
+    called = "".join(call.arguments for call in message.tool_calls)
+    return message.content + (message.reasoning or "") + called + addresses
 
 
 class Keeping(Protocol):

@@ -19,8 +19,9 @@ from segue.core.errors import (
     PartialWithThinking,
     TooLarge,
 )
+from segue.core.media import Placed
 from segue.core.request import Caller, Delivery, Format, Message, Request, Tool, ToolCall, ToolChoice
-from segue.wire import parameters
+from segue.wire import media, parameters
 from segue.wire.fields import VALUE_CHARS_MAX, Fields, Ignored, model_name
 from segue.wire.limits import Limits
 from segue.wire.responses.fields import FIELDS as FIELDS
@@ -163,7 +164,7 @@ def _items(fields: Fields, messages_max: int) -> tuple[list[Message], bool]:
                 messages.append(message)
                 thought = None
             case "reasoning":
-                thought = _text(item, "content" if item.get("content") else "summary", optional=True)
+                thought = _plain(item, "content" if item.get("content") else "summary", optional=True)
             case "function_call":
                 call = ToolCall(*(_required(item, name) for name in ("call_id", "name", "arguments")))
                 last = messages[-1] if messages else None
@@ -175,7 +176,7 @@ def _items(fields: Fields, messages_max: int) -> tuple[list[Message], bool]:
                 thought = None
             case "function_call_output":
                 answered = _required(item, "call_id")
-                messages.append(Message("tool", _text(item, "output"), tool_call_id=answered))
+                messages.append(Message("tool", _plain(item, "output"), tool_call_id=answered))
             case kind:
                 allowed = ("message", "reasoning", "function_call", "function_call_output")
                 raise FieldWrong(item.path + "type", "value", "choice", str(kind)[:VALUE_CHARS_MAX], allowed)
@@ -196,28 +197,42 @@ def _message(item: Fields, thought: str | None) -> tuple[Message, bool]:
     if role not in _ROLES:
         raise FieldWrong(item.path + "role", "value", "choice", str(role)[:VALUE_CHARS_MAX], _ROLES)
     partial = item.boolean("partial") or False
-    content = _text(item, "content", optional=partial and thought is not None)
+    content, placed = _text(item, "content", optional=partial and thought is not None)
+    if placed and role != "user":
+        raise NotSupported("media")
     if role == "assistant":
         return Message("assistant", content, reasoning=thought), partial
-    return Message("user" if role == "user" else "system", content), False
+    return Message("user" if role == "user" else "system", content, media=placed), False
 
 
-def _text(item: Fields, name: str, optional: bool = False) -> str:
-    """A string, or text parts."""
+def _text(item: Fields, name: str, optional: bool = False) -> tuple[str, tuple[Placed, ...]]:
+    """A string, or text parts, and the pictures among them."""
     value = item.get(name)
     if isinstance(value, str):
-        return value
+        return value, ()
     if value is None:
         if optional:
-            return ""
+            return "", ()
         raise FieldMissing(item.path + name)
-    parts = []
+    texts: list[str] = []
+    placed: list[Placed] = []
     for part in item.objects(name):
         kind = part.string("type")
-        if kind not in _TEXTS:
+        if kind == "input_image":
+            placed.append(Placed(sum(map(len, texts)), media.responses(part)))
+        elif kind not in _TEXTS:
             raise NotSupported("media")
-        parts.append(_required(part, "text"))
-    return "".join(parts)
+        else:
+            texts.append(_required(part, "text"))
+    return "".join(texts), tuple(placed)
+
+
+def _plain(item: Fields, name: str, optional: bool = False) -> str:
+    """A string, or text parts only."""
+    text, placed = _text(item, name, optional)
+    if placed:
+        raise NotSupported("media")
+    return text
 
 
 def _tools(fields: Fields) -> Iterator[Tool]:

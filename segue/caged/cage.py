@@ -20,21 +20,33 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from segue.files.parsing.limits import ParseLimits
+from segue.core import frozen
 
 FILES_MAX = 64
 _THREADS_MAX = 64
+
+
+@frozen
+class Means:
+    """What the process may take of memory (address space, not resident) and processor time; the `wide_` ones once
+    `widen` was called."""
+
+    memory_bytes_max: int
+    cpu_s: int
+    wide_memory_bytes_max: int
+    wide_cpu_s: int
+
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 4, 38, 22
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 
 
-def enter(limits: ParseLimits) -> list[str]:
+def enter(means: Means) -> list[str]:
     """Shut the door.  Returns the names of the walls that could not be put up.
 
-    Memory and time start at the limits for text; `widen` raises them to those for images, and nothing further.
+    Memory and time start at the narrow limits; `widen` raises them to the wide ones, and nothing further.
     """
-    _limit(limits)
+    _limit(means)
     if sys.platform != "linux":
         return ["namespaces", "landlock", "seccomp"]
     libc = ctypes.CDLL(None, use_errno=True)
@@ -46,18 +58,18 @@ def enter(limits: ParseLimits) -> list[str]:
 
 
 def widen() -> None:
-    """Memory, threads and time for the recognition of characters."""
+    """More memory and time, and threads."""
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_NPROC, resource.RLIMIT_CPU):
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (hard, hard))
 
 
-def _limit(limits: ParseLimits) -> None:
+def _limit(means: Means) -> None:
     _lower(resource.RLIMIT_CORE, 0, 0)
     _lower(resource.RLIMIT_FSIZE, 0, 0)
     _lower(resource.RLIMIT_NOFILE, FILES_MAX, FILES_MAX)
-    _lower(resource.RLIMIT_CPU, limits.cpu_s, max(limits.cpu_s, limits.ocr_cpu_s))
-    _lower(resource.RLIMIT_AS, limits.memory_bytes_max, max(limits.memory_bytes_max, limits.memory_ocr_bytes_max))
+    _lower(resource.RLIMIT_CPU, means.cpu_s, max(means.cpu_s, means.wide_cpu_s))
+    _lower(resource.RLIMIT_AS, means.memory_bytes_max, max(means.memory_bytes_max, means.wide_memory_bytes_max))
 
 
 def _lower(kind: int, soft: int, hard: int) -> None:
@@ -124,7 +136,7 @@ def _allow(libc: ctypes.CDLL, ruleset: int, place: Path) -> None:
 
 def _libraries() -> Iterable[Path]:
     """Python's own folders, the installed packages, our package, and the system's shared libraries."""
-    ours = Path(__file__).resolve().parents[2]
+    ours = Path(__file__).resolve().parents[1]
     python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     packages = {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages", "lib-dynload"))}
     system = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/dev/urandom"}

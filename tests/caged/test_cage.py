@@ -19,11 +19,11 @@ ROOT = str(Path(segue.__file__).parent.parent)
 IMPORT = """
 import sys, os
 sys.path.append(sys.argv[1])
-from segue.files.parsing.cage import enter, widen
+from segue.caged.cage import enter, widen
 from segue.files.parsing.limits import ParseLimits
 import socket, subprocess, tempfile, resource, ctypes, mmap, signal, threading
 """
-ENTER = "\nopen_walls = enter(ParseLimits())\n"
+ENTER = "\nopen_walls = enter(ParseLimits().means)\n"
 
 
 def caged(code: str, *arguments: str, before: str = "") -> str:

@@ -1,0 +1,1 @@
+"""Pictures and videos of conversations: fetched, judged and decoded under limits.  Begin with `gallery.py`."""
