@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from segue import __version__
 from segue.accounts import Accounts
 from segue.app_batches import clerk_of
+from segue.app_media import gallery_of, uploads_of
 from segue.app_replicas import Replicas
 from segue.batches.clerk import Clerk
 from segue.catalogue.read import Names, names_served, read_catalogue
@@ -32,6 +33,7 @@ from segue.config import Settings
 from segue.core.documents import Part, mark
 from segue.core.errors import EngineFailed, EngineLost, TimedOut
 from segue.core.generation import ModelCard, Seam, Segment
+from segue.core.media import Viewer
 from segue.core.usage import Book
 from segue.engine.base import Engine
 from segue.engine.house import House
@@ -76,12 +78,12 @@ from segue.store.folder import FolderBlobs
 from segue.store.remembered import Remembered
 from segue.store.sqlite import SqliteDatabase
 from segue.store.uses import Uses
-from segue.tenancy.directory import Directory
 from segue.together import Together
 from segue.wire.admin import routes as admin
 from segue.wire.anthropic import routes as anthropic
 from segue.wire.dashscope import files as dashscope_files
 from segue.wire.dashscope import routes as dashscope
+from segue.wire.dashscope import uploads as dashscope_uploads
 from segue.wire.desk import UploadLimits
 from segue.wire.http import Door, Endpoint, fallback
 from segue.wire.limits import Limits
@@ -119,11 +121,14 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
     replicas = Replicas(settings, names, house, database)
     accounts = Accounts(settings, names, database, shared=bool(settings.store.url), several=post is not None)
     remembered = remembered_of(settings, database, several=post is not None)
-    meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector, remembered))
+    auth = Auth(directory.current)
+    uploads = None if archive is None else uploads_of(settings, archive, auth)
+    viewer = gallery_of(settings, archive, uploads)
+    meter = accounts.metered(_pipeline(settings, house, archive, accounts.inspector, remembered, viewer))
     directory.heed(lambda: meter.revoke(directory.opens))
     observed = Observed(meter)
     traces = traces_of(settings)
-    door = _door(settings, house, names, observed if traces is None else traces.around(observed), directory, meter)
+    door = _door(settings, house, names, observed if traces is None else traces.around(observed), auth, meter)
 
     async def moved_in() -> None:
         if not settings.auth.api_key:
@@ -138,7 +143,7 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
 
     board = None if post is None else Board(post.folder, str(post.number))
     publishing = None if board is None else Publishing(board, numbers)
-    others = [part for part in (remembered, archive, traces, publishing) if part is not None]
+    others = [part for part in (remembered, archive, uploads, traces, publishing) if part is not None]
     standing = Together(database, directory, accounts, *others, *replicas.parts, ready=moved_in)
     stay = Stay()
 
@@ -158,6 +163,8 @@ def build(settings: Settings, engines: Mapping[str, Engine] | None = None, post:
 
     clerk = None if archive is None else clerk_of(settings.files, house, names, door, BatchStore(database), archive)
     filing = [] if archive is None or clerk is None else _filing(door, archive, clerk, settings)
+    if uploads is not None:
+        filing += dashscope_uploads.routes(door, uploads, _form_limits(settings), uploads.bounds.ticket_s)
     app = _App(
         routes=[
             *probes(house, directory, stay),
@@ -215,6 +222,7 @@ def _pipeline(
     archive: Archive | None,
     inspector: Inspector | None,
     remembered: Remembered | None,
+    viewer: Viewer,
 ) -> Pipeline:
     how = settings.seam
     seam = Seam(how.tokens_max, how.eps_max, how.nodes_max, how.time_max_s) if how.search else None
@@ -224,7 +232,9 @@ def _pipeline(
     about = settings.documents
     limits = DocumentLimits(about.profile == "2024", about.files_max, about.output_tokens_default)
     reader = _reader(settings, archive)
-    return Pipeline(house.find, settings.engine.deterministic, seam, answers, reader, limits, inspector=inspector)
+    return Pipeline(
+        house.find, settings.engine.deterministic, seam, answers, reader, limits, inspector=inspector, viewer=viewer
+    )
 
 
 def _reader(settings: Settings, archive: Archive | None) -> Reader:
@@ -256,9 +266,7 @@ def _reader(settings: Settings, archive: Archive | None) -> Reader:
     return Reader(library, Asking(index, about.kept_bytes_max), limits)
 
 
-def _door(
-    settings: Settings, house: House, names: Names, stages: Stages, directory: Directory, book: Book
-) -> Door[Job]:
+def _door(settings: Settings, house: House, names: Names, stages: Stages, auth: Auth, book: Book) -> Door[Job]:
     def listed() -> Sequence[tuple[str, ModelCard]]:
         return [(name, house.card(name)) for name in names.listed()]
 
@@ -267,7 +275,6 @@ def _door(
         ids = await engine.encode([Segment(text)])
         return ids, await engine.pieces(ids)
 
-    auth = Auth(directory.current)
     return Door(
         prepare=stages.prepare,
         answer=stages.answer,
@@ -341,7 +348,9 @@ def _archive(settings: Settings, house: House, database: Database) -> Archive:
     places = files.reading_max or max(1, ((os.cpu_count() or 1) - 1) // settings.server.workers)
     bounds = Bounds(
         quota=Quota(files.files_max, files.bytes_max),
-        sizes=Sizes(files.document_bytes_max, files.image_bytes_max, files.batch_bytes_max),
+        sizes=Sizes(
+            files.document_bytes_max, files.image_bytes_max, files.batch_bytes_max, settings.media.upload_bytes_max
+        ),
         pace=Pace(
             at_a_time=places,
             long_max=places,
@@ -367,6 +376,11 @@ def _filing(door: Door[Job], archive: Archive, clerk: Clerk, settings: Settings)
         *dashscope_files.routes(door, archive.desk, limits),
         *batches.routes(door, clerk, lambda workspace: archive.desk.admit(workspace, False)),
     ]
+
+
+def _form_limits(settings: Settings) -> UploadLimits:
+    """Of a form that uploads one file."""
+    return UploadLimits(files_max=1, silence_s=settings.server.body_wait_s, whole_s=settings.files.upload_wait_s)
 
 
 def _kept(settings: Settings, remembered: Remembered | None) -> Keeping:

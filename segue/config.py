@@ -318,6 +318,50 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """Pictures and videos of conversations."""
+
+    fetch: str = _setting(
+        "public",
+        "Whom a URL in a request may have us ask: every `public` address and the `hosts` that are listed, those alone "
+        "(`listed`), or `nobody`.",
+        choices=("public", "listed", "nobody"),
+    )
+    hosts: tuple[str, ...] = _setting(
+        (),
+        "Names, addresses and networks that may be asked though they are internal, such as `pictures.example`, "
+        "`*.example`, `10.1.0.0/16`, `127.0.0.1:9000`.",
+    )
+    fetch_s: float = _setting(20.0, "Longest time for fetching a picture.", low=0.1)
+    video_fetch_s: float = _setting(120.0, "Longest time for fetching a video.", low=0.1)
+    fetching_max: int = _setting(32, "Most pictures and videos that are fetched at a time.", low=1)
+    redirects_max: int = _setting(3, "Most redirections of a URL.", low=0, high=20)
+    media_max: int = _setting(250, "Most pictures and videos of a request.", low=1)
+    image_bytes_max: int = _setting(20 * 1024**2, "Largest picture, as it is fetched or was uploaded.", low=1)
+    images_bytes_max: int = _setting(128 * 1024**2, "Most bytes of all pictures of a request.", low=1)
+    video_bytes_max: int = _setting(1024**3, "Largest video.", low=1)
+    uri_bytes_max: int = _setting(10 * 1024**2, "Longest data URI; `server.body_bytes_max` bounds it too.", low=1)
+    video_s_max: float = _setting(3600.0, "Longest video, in seconds of its own time.", low=1)
+    image_tokens_max: int = _setting(
+        1280, "Most tokens of a picture where its caller says nothing; the model's own bound holds too.", low=1
+    )
+    pixels_max: int = _setting(100_000_000, "Most pixels of a picture as it was sent.", low=100)
+    decoding_max: int = _setting(
+        0, "Most processes that decode at a time; 0 is one less than there are processor cores.", low=0, high=1024
+    )
+    decode_bytes_max: int = _setting(1536 * 1024**2, "Memory of such a process: its address space.", low=256 * 1024**2)
+    decode_cpu_s: int = _setting(60, "Most processor time of such a process.", low=1)
+    decode_s: float = _setting(60.0, "Longest time for decoding what one request sends.", low=0.1)
+    decoded_bytes_max: int = _setting(256 * 1024**2, "Most bytes of all that a request shows the model.", low=1024)
+    whole_s: float = _setting(180.0, "Longest time for fetching and decoding all of a request.", low=0.1)
+    kept_bytes_max: int = _setting(256 * 1024**2, "Memory for decoded pictures, for the next question.", low=0)
+    kept_workspace_bytes_max: int = _setting(64 * 1024**2, "How much of it one workspace may have.", low=0)
+    upload_bytes_max: int = _setting(1024**3, "Largest temporary upload; the `dashscope` client makes them.", low=1)
+    upload_kept_s: float = _setting(48 * 3600.0, "How long one can be asked about.", low=1)
+    upload_wait_s: float = _setting(300.0, "How long leave to upload lasts.", low=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a workspace may ask for where it has no limits of its own; 0 is any number."""
 
@@ -418,6 +462,7 @@ class Settings:
     seam: Seam = field(default_factory=Seam)
     documents: Documents = field(default_factory=Documents)
     files: Files = field(default_factory=Files)
+    media: Media = field(default_factory=Media)
     store: Store = field(default_factory=Store)
     limits: Limits = field(default_factory=Limits)
     usage: Usage = field(default_factory=Usage)

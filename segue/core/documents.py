@@ -12,7 +12,8 @@ from typing import Literal
 
 from segue.core import frozen
 
-Purpose = Literal["file-extract", "batch", "batch_output"]
+# `upload`: a picture or video that is asked about for a while, and in no list.
+Purpose = Literal["file-extract", "batch", "batch_output", "upload"]
 
 # `processing`: its text is not there yet.  `processed`: a question about it will be answered.  `error`: `trouble` says
 # why it never will.

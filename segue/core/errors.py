@@ -462,7 +462,7 @@ class ReplicaAbsent(Refused):
 class AlreadyThere(Refused):
     """What is to be made is there, or was there once."""
 
-    def __init__(self, what: Literal["workspace", "replica"], id: str) -> None:
+    def __init__(self, what: Literal["workspace", "replica", "upload"], id: str) -> None:
         super().__init__(what, id)
         self.what = what
         self.id = id

@@ -27,6 +27,7 @@ _PREFIXES: dict[Purpose, str] = {
     "file-extract": "file-fe-",
     "batch": "file-batch-",
     "batch_output": "file-batch_output-",
+    "upload": "file-upload-",
 }
 _ID_BYTES = 12
 _IMAGES = frozenset({"bmp", "png", "jpg", "jpeg", "gif"})
@@ -39,9 +40,12 @@ class Sizes:
     document_bytes_max: int = 150 * 1024**2
     image_bytes_max: int = 20 * 1024**2
     batch_bytes_max: int = 500 * 1024**2
+    upload_bytes_max: int = 1024**3
 
     def of(self, name: str, purpose: Purpose | None) -> int:
         """For a file of this name; where its purpose is not known yet, what the most generous one allows."""
+        if purpose == "upload":
+            return self.upload_bytes_max
         if purpose != "file-extract":
             return self.batch_bytes_max if purpose else max(self.batch_bytes_max, self.of(name, "file-extract"))
         return self.image_bytes_max if artefacts.form(name) in _IMAGES else self.document_bytes_max
@@ -121,14 +125,14 @@ class Desk:
         return Arriving(self._blobs.scratch())
 
     async def keep(
-        self, arriving: Arriving, workspace: str, name: str, purpose: Purpose, description: str = ""
+        self, arriving: Arriving, workspace: str, name: str, purpose: Purpose, description: str = "", mark: str = ""
     ) -> File:
-        """Take a file in that has arrived.  Raises TooLarge, QuotaFull."""
+        """Take a file in that has arrived; `mark`: its id ends so.  Raises TooLarge, QuotaFull."""
         limit = self._sizes.of(name, purpose)
         if arriving.size > limit:
             raise TooLarge("file", limit)
         file = File(
-            id=_PREFIXES[purpose] + secrets.token_hex(_ID_BYTES),
+            id=_PREFIXES[purpose] + (mark or secrets.token_hex(_ID_BYTES)),
             workspace=workspace,
             name=name,
             bytes=arriving.size,

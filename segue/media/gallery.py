@@ -93,7 +93,7 @@ class Gallery:
             await asyncio.to_thread(_written, file, waiting)
             tasks = [_task(each.task, [len(piece) for piece in each.pieces]) for each in waiting]
             made = await self._decoder.decode(file.fileno(), tasks)
-        found = {}
+        found: dict[int, View] = {}
         for each, decoded in zip(waiting, made, strict=True):
             view = _view(each.task, decoded)
             self._kept.keep(workspace, each.key, view)

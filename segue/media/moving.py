@@ -58,7 +58,7 @@ def _lasts(container: Any, stream: Any, library: Any) -> float:
     if stream.duration:
         return max(0.0, float(stream.duration * stream.time_base))
     if container.duration:
-        return max(0.0, container.duration / library.time_base)
+        return max(0.0, float(container.duration / library.time_base))
     raise Unseeable("video")
 
 

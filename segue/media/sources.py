@@ -136,7 +136,7 @@ class Sources:
 
 def nameless() -> BinaryIO:
     """A file that is gone when it is closed, and has no name before."""
-    return tempfile.TemporaryFile()  # type: ignore[return-value]
+    return tempfile.TemporaryFile()
 
 
 def _is_data(address: str) -> bool:

@@ -100,7 +100,7 @@ def _fitted(picture: Any, size: tuple[int, int]) -> Image.Image:
 
 def _noted(picture: Any) -> bool:
     try:
-        return picture.getexif().get(_ORIENTATION, 1) != 1
+        return bool(picture.getexif().get(_ORIENTATION, 1) != 1)
     except Exception:  # noqa: BLE001  as above
         return False
 

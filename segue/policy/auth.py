@@ -80,12 +80,20 @@ class Auth:
 
     def caller(self, key: str, workspace: str) -> Caller:
         """Whoever has the key of this id, as it may ask now: for work that was left here.  Raises KeyInvalid."""
+        return self._granted(key, workspace).caller
+
+    def seal(self, key: str, workspace: str, data: bytes) -> bytes:
+        """A mark on `data` that only those can make who share these keys, and only while the key of this id opens
+        something.  Raises KeyInvalid."""
+        return hmac.digest(self._granted(key, workspace).sha256.encode(), data, "sha256")
+
+    def _granted(self, key: str, workspace: str) -> Grant:
         now = self._clock()
         for grant in self._current().grants.values():
             if (grant.caller.key, grant.caller.workspace) == (key, workspace) and now < grant.expires_at:
                 if grant.caller.role == "read-only":
                     break
-                return grant.caller
+                return grant
         raise KeyInvalid
 
 

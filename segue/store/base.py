@@ -98,11 +98,16 @@ class Files(Protocol):
         since: int | None = None,
         until: int | None = None,
     ) -> Listed | None:
-        """Files behind `after`, created at `since` to `until`, both included.  None: there never was an `after`."""
+        """Files behind `after`, created at `since` to `until`, both included; temporary uploads are in no list.  None:
+        there never was an `after`."""
         ...
 
     async def numbered(self, workspace: str, offset: int, limit: int) -> tuple[Sequence[File], int]:
         """Files from a place in the list, and how many there are in all."""
+        ...
+
+    async def old_uploads(self, before: float, limit: int) -> Sequence[tuple[str, str]]:
+        """Workspace and id of temporary uploads that were made before."""
         ...
 
     async def remove(self, workspace: str, id: str, now: float, remembered_s: float) -> bool:

@@ -20,6 +20,7 @@ _COLUMNS = "id, workspace, name, bytes, sha256, md5, purpose, created_at, status
 # A holder may begin the same job again, when its lease had run out unnoticed: then `tries` tells the two apart.
 _OURS = "id = ? AND holder = ? AND tries = ?"
 _JOB = "INSERT INTO jobs (workspace, sha256, form, name)"
+_LISTED = "purpose <> 'upload'"
 _WANTED = "(SELECT 1 FROM files f WHERE f.workspace = blobs.workspace AND f.sha256 = blobs.sha256)"
 
 
@@ -57,7 +58,7 @@ class FilesStore:
         """See `base.Files`."""
 
         def found(rows: Rows) -> Listed | None:
-            terms = ["workspace = ?"]
+            terms = ["workspace = ?", _LISTED]
             values: list[Value] = [workspace]
             if after is not None:
                 place = _place(rows, workspace, after)
@@ -77,10 +78,16 @@ class FilesStore:
         """See `base.Files`."""
 
         def found(rows: Rows) -> tuple[Sequence[File], int]:
-            files = _files(rows, "workspace = ? ORDER BY place DESC LIMIT ? OFFSET ?", workspace, limit, offset)
-            return files, _count(rows, "SELECT count(*) FROM files WHERE workspace = ?", workspace)
+            where = f"workspace = ? AND {_LISTED}"
+            files = _files(rows, f"{where} ORDER BY place DESC LIMIT ? OFFSET ?", workspace, limit, offset)
+            return files, _count(rows, f"SELECT count(*) FROM files WHERE {where}", workspace)
 
         return await self._read(found)
+
+    async def old_uploads(self, before: float, limit: int) -> Sequence[tuple[str, str]]:
+        """See `base.Files`."""
+        sql = "SELECT workspace, id FROM files WHERE purpose = 'upload' AND created_at < ? ORDER BY place LIMIT ?"
+        return [(row[0], row[1]) for row in await self._read(lambda rows: rows.all(sql, before, limit))]
 
     async def remove(self, workspace: str, id: str, now: float, remembered_s: float) -> bool:
         """See `base.Files`."""

@@ -29,9 +29,23 @@ class Arriving(Protocol):
 
 
 A = TypeVar("A", bound=Arriving)
+A_co = TypeVar("A_co", bound=Arriving, covariant=True)
 
 
-class Desk(Protocol[A]):
+class Taker(Protocol[A_co]):
+    """Takes in what comes of an upload."""
+
+    def bytes_max(self, name: str, purpose: Purpose | None) -> int:
+        """How large a file of this name may be; of an unknown purpose, at most."""
+        ...
+
+    async def begin(self) -> A_co:
+        """A file begins to arrive: nothing is there before the first byte, and what is there is discarded at the end,
+        also when it was kept."""
+        ...
+
+
+class Desk(Taker[A], Protocol[A]):
     """Takes files in, looks them up and hands them back, each for its workspace.
 
     `admit` raises RateExceeded; `keep` TooLarge and QuotaFull; all that take an id FileAbsent.
@@ -39,15 +53,6 @@ class Desk(Protocol[A]):
 
     def admit(self, workspace: str, upload: bool) -> None:
         """May this workspace call now?"""
-        ...
-
-    def bytes_max(self, name: str, purpose: Purpose | None) -> int:
-        """How large a file of this name may be; of an unknown purpose, at most."""
-        ...
-
-    async def begin(self) -> A:
-        """A file begins to arrive: nothing is there before the first byte, and what is there is discarded at the end,
-        also when it was kept."""
         ...
 
     async def keep(self, arriving: A, workspace: str, name: str, purpose: Purpose, description: str = "") -> File:

@@ -20,7 +20,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from segue.core.documents import Purpose
 from segue.core.errors import BodyInvalid, TimedOut, TooLarge
 from segue.wire.body import ClientGone, Receive
-from segue.wire.desk import A, Desk, UploadLimits
+from segue.wire.desk import A, Taker, UploadLimits
 from segue.wire.names import file_name, parameters
 
 PIECE_BYTES = 1024**2
@@ -54,7 +54,7 @@ class Upload(Generic[A]):
 
 @asynccontextmanager
 async def upload(
-    receive: Receive, content_type: str, desk: Desk[A], limits: UploadLimits
+    receive: Receive, content_type: str, desk: Taker[A], limits: UploadLimits
 ) -> AsyncGenerator[Upload[A], None]:
     """The body, once all of it has come.  Its files are discarded at the end, kept or not.
 
@@ -119,7 +119,7 @@ class _Body:
 class _Reader(Generic[A]):
     """Parts, from the events of the parser."""
 
-    def __init__(self, boundary: bytes, desk: Desk[A], limits: UploadLimits, came: Upload[A]) -> None:
+    def __init__(self, boundary: bytes, desk: Taker[A], limits: UploadLimits, came: Upload[A]) -> None:
         self._desk = desk
         self._limits = limits
         self._came = came

@@ -78,7 +78,7 @@ def routes(door: Door[S], desk: Desk[A], limits: UploadLimits) -> list[Route]:
         progress = 1.0
         if file.status == "processing":
             progress = await desk.progress(file.workspace, file.id)
-        return _entry(file, progress, _base(exchange), exchange.caller.key)
+        return _entry(file, progress, base_of(exchange), exchange.caller.key)
 
     return [
         Route(f"{BASE}/files", Endpoint(door, write.error, {"POST": add, "GET": listed})),
@@ -121,7 +121,7 @@ def _entry(file: File, progress: float, base: str, key: str) -> dict[str, object
     }
 
 
-def _base(exchange: Exchange) -> str:
+def base_of(exchange: Exchange) -> str:
     """Where the caller found us."""
     scheme: str = exchange.scope.get("scheme", "http")
     return f"{scheme}://{exchange.header(b'host')}"
