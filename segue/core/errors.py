@@ -263,7 +263,6 @@ Unfit = Literal[
     "pixels",
     "frames",
     "long",
-    "short",
     "video",
 ]
 
@@ -275,7 +274,7 @@ class MediumRefused(Refused):
     (`barred`); it, or all of them together, have too many bytes (`large`), as a data URI (`long_uri`), or there are
     too many (`many`); it is of no known `format`, or `broken`; its sides are too short (`small`), or one is too long
     beside the other (`narrow`), or it has too many `pixels`; it has too many or too few `frames`, or goes on for too
-    `long` or too `short` a time; it is no `video` that can be read.  `one` and `other` are the numbers it is about:
+    `long`; it is no `video` that can be read.  `one` and `other` are the numbers it is about:
     height and width, fewest and most, or what there was, as far as it is told, and the limit.
     """
 

@@ -60,8 +60,6 @@ def said(fault: MediumRefused) -> str:
             return f"{_VIDEO} the range of sequence images shoule be ({low}, {high})."
         case "long":
             return f"{_VIDEO} The video file is too long."
-        case "short":  # choice: the sentence for one that is too long, turned round
-            return f"{_VIDEO} The video file is too short."
         case "video":
             return "Invalid video file."
         case _:

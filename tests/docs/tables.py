@@ -121,6 +121,33 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ),
         ("prompt and prefix together leave no room in the context", errors.PromptTooLong(2, 32767)),
     ],
+    "Pictures and videos": [
+        ("an address that is none", errors.MediumRefused("address")),
+        ("it cannot be fetched, or may not be: an internal address is told like a lost one", errors.MediumRefused("lost")),
+        ("it takes longer than `media.fetch_s`, or `media.video_fetch_s`", errors.MediumRefused("slow")),
+        ("whoever has it wants a key", errors.MediumRefused("barred")),
+        (
+            "it is larger than `media.image_bytes_max` or `media.video_bytes_max`, or all are larger than "
+            "`media.images_bytes_max`",
+            errors.MediumRefused("large"),
+        ),
+        ("a data URI is longer than `media.uri_bytes_max`", errors.MediumRefused("long_uri", 0, 10 * 1024**2)),
+        ("more of them than `media.media_max`", errors.MediumRefused("many", 0, 250)),
+        ("bytes of no format that is read", errors.MediumRefused("format")),
+        ("a picture that is cut off or broken", errors.MediumRefused("broken")),
+        ("more pixels than `media.pixels_max`", errors.MediumRefused("pixels")),
+        ("a side of fewer than 10 pixels", errors.MediumRefused("small", 1, 1)),
+        ("a side 200 times as long as the other", errors.MediumRefused("narrow", 266.7, 200)),
+        ("a list of fewer frames than 4, or more than 512", errors.MediumRefused("frames", 4, 512)),
+        ("a video that goes on for longer than `media.video_s_max`", errors.MediumRefused("long")),
+        ("a video that cannot be read", errors.MediumRefused("video")),
+        ("`fps`", OutOfRange("fps", 11)),
+        ("`min_pixels`, `max_pixels`, `total_pixels`, `max_frames`", OutOfRange("max_pixels", 0, 2**40)),
+        (
+            "a model without sight at the multimodal endpoint, or pictures at that of texts (DashScope)",
+            errors.EndpointWrong(),
+        ),
+    ],
     "Responses": [
         ("no such response in this workspace, or not any more (OpenAI)", errors.ResponseUnknown("…")),
     ],

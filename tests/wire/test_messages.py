@@ -150,7 +150,7 @@ BAD_CONVERSATIONS: list[tuple[list[Any], type[Fault], dict[str, Any]]] = [
     ([{"role": "user", "content": [{}]}], MessagesInvalid, {"why": "content_type"}),
     *[
         ([{"role": "user", "content": [{"text": "a"}, part]}], NotSupported, {"feature": "media"})
-        for part in ({"image": "x"}, {"type": "image_url", "image_url": {"url": "x"}}, {"video": ["x"]}, {"audio": "x"})
+        for part in ({"audio": "x"}, {"type": "input_audio", "input_audio": {}}, {"type": "file", "file": {}})
     ],
     ([USER, {"role": "tool", "content": "r"}], MessagesInvalid, {"why": "tool_without_call", "index": 1}),
     (

@@ -44,6 +44,16 @@ def about(fault: Fault, sentence: str, status: int = 400) -> Row:
     )
 
 
+def inspected(fault: Fault, native_sentence: str, compat_sentence: str) -> Row:
+    """A row of a medium that cannot be shown: natively the layer that inspects speaks, else the model's."""
+    said = PREFIX + compat_sentence
+    return (
+        fault,
+        (400, "InvalidParameter.DataInspection", native_sentence),
+        (400, "invalid_parameter_error", "invalid_request_error", None, said),
+    )
+
+
 BODY = "Required body invalid, please check the request body format."
 REQ = "invalid_request_error"
 KEY = "Incorrect API key provided. For details, see: https://help.aliyun.com/zh/model-studio/error-code#apikey-error"
@@ -280,6 +290,72 @@ ROWS: list[Row] = [
     ),
     algo(errors.NotSupported("tools"), "The tool call is not supported."),
     algo(errors.NotSupported("suffix", "m"), "The model m does not support suffix."),
+    algo(
+        errors.MediumRefused("address"),
+        "The provided URL does not appear to be valid. Ensure it is correctly formatted.",
+    ),
+    inspected(
+        errors.MediumRefused("lost"),
+        "Unable to download the media resource during the data inspection process.",
+        "Failed to download multimodal content",
+    ),
+    inspected(
+        errors.MediumRefused("slow"),
+        "Download the media resource timed out during the data inspection process.",
+        "Download multimodal file timed out",
+    ),
+    inspected(
+        errors.MediumRefused("barred"),
+        "Don't have authorization to access the media resource during the data inspection process.",
+        "Failed to download multimodal content",
+    ),
+    inspected(
+        errors.MediumRefused("format"),
+        "The media format is not supported or incorrect for the data inspection.",
+        "The file format is illegal and cannot be opened.",
+    ),
+    inspected(
+        errors.MediumRefused("broken"),
+        "Failed to decode the image during the data inspection.",
+        "Failed to decode the image during the data inspection.",
+    ),
+    inspected(
+        errors.MediumRefused("pixels", 900_000_000, 100_000_000),
+        "The image size is not supported for the data inspection.",
+        "The image size is not supported for the data inspection.",
+    ),
+    algo(errors.MediumRefused("large", 9, 8), "Multimodal file size is too large"),
+    about(
+        errors.MediumRefused("long_uri", 10485761, 10485760),
+        "Exceeded limit on max bytes per data-uri item : 10485760",
+    ),
+    about(errors.MediumRefused("many", 251, 250), "Exceeded limit on max data-uri per request: 250"),
+    algo(
+        errors.MediumRefused("small", 1, 3),
+        "The image length and width do not meet the model restrictions. "
+        "[height:1 or width:3 must be larger than 10]",
+    ),
+    algo(
+        errors.MediumRefused("narrow", 266.7, 200),
+        "The image length and width do not meet the model restrictions. "
+        "[absolute aspect ratio must be smaller than 200, got 266.7]",
+    ),
+    algo(
+        errors.MediumRefused("frames", 4, 512),
+        "The video modality input does not meet the requirements because: "
+        "the range of sequence images shoule be (4, 512).",
+    ),
+    algo(
+        errors.MediumRefused("long", 4000, 3600),
+        "The video modality input does not meet the requirements because: The video file is too long.",
+    ),
+    algo(errors.MediumRefused("video"), "Invalid video file."),
+    about(errors.EndpointWrong(), "url error, please check url！"),
+    algo(errors.OutOfRange("fps", 11), "Range of fps should be [0.1, 10]"),
+    algo(errors.OutOfRange("max_frames", 0, 512), "Range of max_frames should be [1, 512]"),
+    algo(errors.OutOfRange("min_pixels", 9, 8), "Range of min_pixels should be [1, 8]"),
+    algo(errors.OutOfRange("max_pixels", 0, 8), "Range of max_pixels should be [1, 8]"),
+    algo(errors.OutOfRange("total_pixels", 0, 8), "Range of total_pixels should be [1, 8]"),
     algo(errors.NotSupported("media"), "input content must be a string."),
     algo(errors.NotSupported("search"), "This model does not support enable_search."),
     algo(
