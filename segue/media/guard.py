@@ -81,13 +81,18 @@ class Guard:
         within = _within(address)
         if any(entry.covers(host, each, port) for entry in self._listed for each in {address, within}):
             return True
-        return self._reach == "public" and _public(address) and _public(within)
+        return self._reach == "public" and _public(within) and (_disguised(address) or _public(address))
 
 
 def _public(address: Address) -> bool:
     if any(address.version == network.version and address in network for network in _NEVER):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _disguised(address: Address) -> bool:
+    """Whether it is an IPv4 address in another spelling, which is judged by what it leads to."""
+    return isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64)
 
 
 def _within(address: Address) -> Address:

@@ -123,7 +123,10 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
     ],
     "Pictures and videos": [
         ("an address that is none", errors.MediumRefused("address")),
-        ("it cannot be fetched, or may not be: an internal address is told like a lost one", errors.MediumRefused("lost")),
+        (
+            "it cannot be fetched, or may not be: an internal address is told like a lost one",
+            errors.MediumRefused("lost"),
+        ),
         ("it takes longer than `media.fetch_s`, or `media.video_fetch_s`", errors.MediumRefused("slow")),
         ("whoever has it wants a key", errors.MediumRefused("barred")),
         (

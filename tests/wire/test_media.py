@@ -223,9 +223,7 @@ def native_writer(incremental: bool | None, stream: bool = True) -> native_write
 def test_frames_of_the_multimodal_endpoint_in_increments() -> None:
     writer = native_writer(True)
     assert b"".join(map(writer.frame, SEEN)).decode() == (
-        framed(1, '[{"text":"A ca"}]', "null", 2)
-        + framed(2, '[{"text":"fé"}]', "null", 3)
-        + framed(3, "[]", "stop", 3)
+        framed(1, '[{"text":"A ca"}]', "null", 2) + framed(2, '[{"text":"fé"}]', "null", 3) + framed(3, "[]", "stop", 3)
     )
 
 

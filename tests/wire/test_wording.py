@@ -332,8 +332,7 @@ ROWS: list[Row] = [
     about(errors.MediumRefused("many", 251, 250), "Exceeded limit on max data-uri per request: 250"),
     algo(
         errors.MediumRefused("small", 1, 3),
-        "The image length and width do not meet the model restrictions. "
-        "[height:1 or width:3 must be larger than 10]",
+        "The image length and width do not meet the model restrictions. [height:1 or width:3 must be larger than 10]",
     ),
     algo(
         errors.MediumRefused("narrow", 266.7, 200),
