@@ -18,7 +18,7 @@ from segue.core.errors import FileAbsent, FileUnknown
 from segue.files.archive import Archive
 from segue.files.uploads import UploadBounds, Uploads
 from segue.media.decoder import Decoder
-from segue.media.fetch import Fetcher
+from segue.media.fetch import Fetcher, mirror
 from segue.media.gallery import Gallery
 from segue.media.guard import Guard, Reach
 from segue.media.limits import DecodeLimits, FetchLimits, MediaLimits
@@ -41,6 +41,10 @@ def gallery_of(settings: Settings, archive: Archive | None, uploads: Uploads | N
         guard = Guard(cast(Reach, media.fetch), media.hosts)
     except ValueError as error:
         raise SettingsInvalid([f"media.hosts: {error}"]) from error
+    try:
+        mirrors = [mirror(text) for text in media.mirrors]
+    except ValueError as error:
+        raise SettingsInvalid([f"media.mirrors: {error}"]) from error
     fetching = FetchLimits(
         image_bytes_max=media.image_bytes_max,
         video_bytes_max=media.video_bytes_max,
@@ -69,7 +73,7 @@ def gallery_of(settings: Settings, archive: Archive | None, uploads: Uploads | N
         kept_workspace_bytes_max=media.kept_workspace_bytes_max,
     )
     shelf: Shelf = Nothing() if archive is None or uploads is None else _Shelf(archive, uploads)
-    sources = Sources(Fetcher(guard, fetching), shelf, fetching, media.uri_bytes_max)
+    sources = Sources(Fetcher(guard, fetching, mirrors=mirrors), shelf, fetching, media.uri_bytes_max)
     return Gallery(sources, Decoder(decoding, places), limits)
 
 

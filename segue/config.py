@@ -332,6 +332,11 @@ class Media:
         "Names, addresses and networks that may be asked though they are internal, such as `pictures.example`, "
         "`*.example`, `10.1.0.0/16`, `127.0.0.1:9000`.",
     )
+    mirrors: tuple[str, ...] = _setting(
+        (),
+        "What is fetched from elsewhere than its URL says: `https://cdn.example/=http://10.1.0.5/cdn/` has every URL "
+        "that begins with the left fetched from the right. What is internal on the right must be among `hosts`.",
+    )
     fetch_s: float = _setting(20.0, "Longest time for fetching a picture.", low=0.1)
     video_fetch_s: float = _setting(120.0, "Longest time for fetching a video.", low=0.1)
     fetching_max: int = _setting(32, "Most pictures and videos that are fetched at a time.", low=1)

@@ -200,7 +200,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "system", "content": "x"}]}, "system is not one of"),
     ({"messages": [{"role": "assistant", "content": "x"}]}, "The input messages do not contain elements with the role"),
     ({"messages": [{"role": "user"}]}, "The content field is a required field."),
-    ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "input content must be a string."),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "x"}}]}]},
+        "input content must be a string.",
+    ),
     (
         {"messages": [{"role": "user", "content": [{"type": "odd"}]}]},
         "Input should be 'text': messages.0.content.0.type",

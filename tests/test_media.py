@@ -135,7 +135,7 @@ async def test_a_picture_with_the_anthropic_and_the_responses_client(
         said = await other.messages.create(
             model="qwen3-vl-plus",
             max_tokens=100,
-            messages=[{"role": "user", "content": [block, {"type": "text", "text": "?"}]}],  # type: ignore[list-item]
+            messages=[{"role": "user", "content": [block, {"type": "text", "text": "?"}]}],  # type: ignore[list-item,misc]
         )
     assert said.content[0].text == SAID  # type: ignore[union-attr]
     assert said.usage.input_tokens > IMAGE_TOKENS

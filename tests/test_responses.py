@@ -177,7 +177,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"input": [{"role": "odd", "content": "a"}]},
         "Input should be 'user' or 'assistant' or 'system' or 'developer': in",
     ),
-    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input content must be a string."),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+        "input content must be a string.",
+    ),
     ({"input": [USER, {"type": "web_search_call"}]}, "Input should be 'message' or 'reasoning' or 'function_call' or"),
     ({"input": [USER, {"type": "function_call", "name": "f", "arguments": "{}"}]}, "Field required: input.1.call_id"),
     ({"input": [USER, {"role": "assistant", "content": "a"}]}, "Role must be in"),

@@ -11,8 +11,9 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,6 +24,8 @@ from segue.core.errors import MediumRefused
 from segue.media.guard import Guard
 from segue.media.limits import FetchLimits
 
+Mirrors = Sequence[tuple[str, str]]
+"""What URLs begin with, and what they are fetched from instead."""
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 Take = Callable[[bytes], Awaitable[None]]
 
@@ -33,7 +36,22 @@ _PORTS = {"http": 80, "https": 443}
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _BARRED = frozenset({401, 403, 407})
 _UNFIT = re.compile(r"[\x00-\x20\x7f\\]")
+_UPWARDS = re.compile(r"(^|[/\\])\.\.?([/\\?#]|$)|^[/\\]|%")
+"""Steps out of a folder, in a path that was unquoted once; what is quoted twice is not looked into."""
 _HEADERS = {"user-agent": f"segue/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
+
+
+def mirror(text: str) -> tuple[str, str]:
+    """`https://a.example/=http://b.example/c/`, as two beginnings of URLs.  Raises ValueError."""
+    left, equals, right = text.strip().partition("=")
+    for begin in (left, right):
+        try:
+            proper = _url(begin).path.endswith("/") and begin.endswith("/")
+        except MediumRefused:
+            proper = False
+        if not equals or not proper:
+            raise ValueError(f"no two beginnings of URLs, each with / at its end: {text!r}")
+    return left, right
 
 
 async def resolved(host: str, port: int) -> list[str]:
@@ -45,8 +63,9 @@ async def resolved(host: str, port: int) -> list[str]:
 class Fetcher:
     """`resolve` gives the addresses of a name, as the system does where nothing else is said."""
 
-    def __init__(self, guard: Guard, limits: FetchLimits, resolve: Resolve = resolved) -> None:
+    def __init__(self, guard: Guard, limits: FetchLimits, resolve: Resolve = resolved, mirrors: Mirrors = ()) -> None:
         self._guard = guard
+        self._mirrors = mirrors
         self._limits = limits
         self._resolve = resolve
         self._places = asyncio.Semaphore(limits.running_max)
@@ -72,6 +91,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _asked(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = self._mirrored(url)
         host, port = url.host or "", url.port or _PORTS[url.scheme]
         addresses = await self._resolve(host, port)
         if not self._guard.may(host, port, addresses):
@@ -111,6 +131,17 @@ class Fetcher:
             if size > bytes_max:
                 raise MediumRefused("large", size, bytes_max)
             await take(piece)
+
+    def _mirrored(self, url: URL) -> URL:
+        """Where it is fetched from.  Raises MediumRefused: nothing leads out of a mirror's folder."""
+        text = str(url)
+        for begin, instead in self._mirrors:
+            if text.startswith(begin):
+                rest = text.removeprefix(begin)
+                if _UPWARDS.search(unquote(rest)):
+                    raise MediumRefused("address")
+                return _url(instead + rest)
+        return url
 
     def _context(self) -> ssl.SSLContext:
         if self._secure is None:

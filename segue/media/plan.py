@@ -9,6 +9,7 @@ from __future__ import annotations
 from segue.core import frozen
 from segue.core.errors import MediumRefused
 from segue.core.media import Medium, Sight
+from segue.core.places import FRAMES_TOGETHER
 from segue.media.limits import FPS, FRAME_TOKENS_MAX, LIST_MAX, LIST_MIN
 from segue.media.sizes import Fit, framed, spread
 from segue.media.words import Task
@@ -30,7 +31,7 @@ def planned(medium: Medium, sight: Sight, image_tokens_max: int) -> Plan:
     high = max(area, min(wished, sight.pixels_max))
     low = min(high, max(sight.pixels_min, medium.pixels_min or 0))
     fps = medium.fps or FPS
-    total = sight.video_tokens_max * area
+    total = sight.video_tokens_max * area * FRAMES_TOGETHER
     if medium.total_pixels_max is not None:
         total = min(total, medium.total_pixels_max)
     most = max(1, min(sight.frames_max, medium.frames_max or sight.frames_max))

@@ -64,4 +64,5 @@ def framed(fit: Fit, total: int, frames: int) -> tuple[Fit, int]:
     """What each frame is fitted into, and how many there are, so that all have at most `total` pixels together."""
     low = max(fit.low, fit.patch**2)
     frames = max(1, min(frames, total // low))
-    return Fit(fit.patch, low, max(low, min(fit.high, total // frames))), frames
+    shares = frames + frames % 2  # one that is left over takes as much as two
+    return Fit(fit.patch, low, max(low, min(fit.high, total // shares))), frames

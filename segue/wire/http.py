@@ -305,7 +305,8 @@ async def respond(door: Door[S], exchange: Exchange, request: Request, writer: W
                 *writer.stream_headers,
             ]
             line = Line(exchange.send, headers, writer.heartbeat, door.limits, client)
-            if request.documents:  # to read them may take minutes, where notes are taken of them
+            # To read documents may take minutes, where notes are taken of them; so may fetching a video.
+            if request.documents or any(message.media for message in request.messages):
                 line.wait(door.limits.prepare_wait_s)
         try:
             job = await door.prepare(request)

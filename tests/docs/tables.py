@@ -145,7 +145,10 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
         ("a video that goes on for longer than `media.video_s_max`", errors.MediumRefused("long")),
         ("a video that cannot be read", errors.MediumRefused("video")),
         ("`fps`", OutOfRange("fps", 11)),
-        ("`min_pixels`, `max_pixels`, `total_pixels`, `max_frames`", OutOfRange("max_pixels", 0, 2**40)),
+        ("`min_pixels`, which is not above `max_pixels`", OutOfRange("min_pixels", 9, 8)),
+        ("`max_pixels`", OutOfRange("max_pixels", 0, 2**40)),
+        ("`total_pixels`", OutOfRange("total_pixels", 0, 2**40)),
+        ("`max_frames`", OutOfRange("max_frames", 0, 100_000)),
         (
             "a model without sight at the multimodal endpoint, or pictures at that of texts (DashScope)",
             errors.EndpointWrong(),

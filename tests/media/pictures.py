@@ -15,7 +15,7 @@ from PIL import Image
 
 from segue.core.media import Sight
 from segue.media.decoder import Decoder
-from segue.media.fetch import Fetcher, Resolve, resolved
+from segue.media.fetch import Fetcher, Mirrors, Resolve, resolved
 from segue.media.gallery import Gallery
 from segue.media.guard import Guard, Reach
 from segue.media.limits import DecodeLimits, FetchLimits, MediaLimits
@@ -85,9 +85,10 @@ def gallery(
     decoding: DecodeLimits | None = None,
     resolve: Resolve = resolved,
     shelf: Shelf | None = None,
+    mirrors: Mirrors = (),
 ) -> Gallery:
     limits, fetching = limits or MediaLimits(), fetching or FetchLimits()
-    fetcher = Fetcher(Guard(reach, hosts), fetching, resolve)
+    fetcher = Fetcher(Guard(reach, hosts), fetching, resolve, mirrors)
     sources = Sources(fetcher, shelf or Nothing(), fetching, limits.uri_bytes_max)
     return Gallery(sources, Decoder(decoding or DecodeLimits(), 2), limits)
 

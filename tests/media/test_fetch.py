@@ -8,6 +8,7 @@ import pytest
 
 from segue.core.errors import MediumRefused
 from segue.core.media import Medium
+from segue.media.fetch import mirror
 from segue.media.gallery import Gallery
 from segue.media.limits import FetchLimits
 from tests.media.pictures import SIGHT, Reply, gallery, plain, saved, site
@@ -159,3 +160,30 @@ async def test_a_port_where_nobody_listens_and_a_name_there_is_not() -> None:
 async def test_uploads_of_nobody_are_lost() -> None:
     assert await refused(gallery(), "oss://a/b") == "lost"
     assert await refused(gallery(), "fileid://file-fe-1") == "lost"
+
+
+async def test_a_mirror_stands_for_what_is_out_of_reach() -> None:
+    async with site({"/cdn/a.png?x=1": Reply(GOOD), "/secret": Reply(GOOD)}) as served:
+        listed = [mirror(f"https://pictures.example/i/={served.url('/cdn/')}")]
+        viewer = gallery(mirrors=listed)
+        await viewer.see("w", [Medium("image", ("https://pictures.example/i/a.png?x=1",))], SIGHT)
+        for rest in (
+            "../secret",
+            "%2e%2e/secret",
+            "..%2fsecret",
+            "%252e%252e/secret",
+            "/secret",
+            "a/../../secret",
+            "..",
+        ):
+            assert await refused(viewer, "https://pictures.example/i/" + rest) in ("address", "lost")
+        assert await refused(gallery(hosts=(), mirrors=listed), "https://pictures.example/i/a.png?x=1") == "lost"
+        assert served.asked == ["/cdn/a.png?x=1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a=b", "https://a.example/", "https://a.example=http://b/", "https://a.example/=b/"]
+)
+def test_a_mirror_that_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="no two beginnings"):
+        mirror(text)

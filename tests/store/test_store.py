@@ -292,3 +292,18 @@ async def test_mending_makes_what_a_later_version_wants(store: Store) -> None:
     await store.finish(job, ME, 5)
     assert await store.mend([], lambda form: [f"text-2.{form}"]) == 1
     assert (await claimed(store)).content == Content("w", "a" * 64)
+
+
+async def test_temporary_uploads_are_in_no_list_and_found_when_they_are_old(store: Store) -> None:
+    await added(store, file(0))
+    await store.add(file(1, purpose="upload", status="processed"), "png", QUOTA)
+    await store.add(file(2, "v", purpose="upload", status="processed"), "png", QUOTA)
+    page = await store.page("w")
+    assert page is not None
+    assert [each.id for each in page.files] == [file(0).id]
+    files, total = await store.numbered("w", 0, 10)
+    assert (tuple(files), total) == (page.files, 1)
+    assert await store.find("w", file(1).id) is not None
+    assert await store.old_uploads(1001.5, 10) == [("w", file(1).id)]
+    assert await store.old_uploads(2000, 10) == [("w", file(1).id), ("v", file(2).id)]
+    assert await store.old_uploads(2000, 1) == [("w", file(1).id)]

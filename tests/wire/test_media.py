@@ -17,6 +17,7 @@ from segue.wire.dashscope import read as dashscope
 from segue.wire.dashscope import write as native_write
 from segue.wire.fields import IGNORED_MAX
 from segue.wire.openai import write as compat_write
+from segue.wire.openai.read import Form
 from segue.wire.responses import read as responses
 from tests.wire.reading import CALLER, LIMITS, compat
 
@@ -280,14 +281,14 @@ def test_a_thought_and_a_call_at_the_multimodal_endpoint() -> None:
 
 def test_usage_of_the_compatible_endpoint_tells_of_pictures_only_where_there_are_some() -> None:
     request = Request("id", CALLER, "m", ())
-    writer = compat_write.Writer(request, compat_write.Form(True, True), 5)
+    writer = compat_write.Writer(request, Form(True, True), 5)
     chunks = b"".join(map(writer.frame, SEEN)).decode().split("\n\n")
     usage = json.loads(chunks[-3].removeprefix("data: "))["usage"]
     assert usage["prompt_tokens_details"] == DETAILS
     assert usage["completion_tokens_details"] == {"text_tokens": 3}
-    assert json.loads(compat_write.Writer(request, compat_write.Form(False, False), 5).whole(SEEN))["usage"] == usage
+    assert json.loads(compat_write.Writer(request, Form(False, False), 5).whole(SEEN))["usage"] == usage
     plain = (Started(50, 3), *SEEN[1:])
-    told = json.loads(compat_write.Writer(request, compat_write.Form(False, False), 5).whole(plain))["usage"]
+    told = json.loads(compat_write.Writer(request, Form(False, False), 5).whole(plain))["usage"]
     assert told["prompt_tokens_details"] == {"cached_tokens": 3}
     assert "completion_tokens_details" not in told
 
