@@ -334,7 +334,7 @@ class Media:
     )
     mirrors: tuple[str, ...] = _setting(
         (),
-        "What is fetched from elsewhere than its URL says: `https://cdn.example/=http://10.1.0.5/cdn/` has every URL "
+        "What is fetched from elsewhere than its URL says: `https://cdn.example/=http://127.0.0.1:9000/cdn/` has every URL "
         "that begins with the left fetched from the right. What is internal on the right must be among `hosts`.",
     )
     fetch_s: float = _setting(20.0, "Longest time for fetching a picture.", low=0.1)

@@ -24,7 +24,7 @@ PAGES = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|[|&] |`|\.venv/bin/)segue ([a-z][^`#\n]*)", re.MULTILINE)
 # The only hosts a page may name.
-HOSTS = {"127.0.0.1", "minio.example", "help.aliyun.com", "keepachangelog.com", "semver.org"}
+HOSTS = {"127.0.0.1", "cdn.example", "help.aliyun.com", "keepachangelog.com", "minio.example", "semver.org"}
 # What a path in code may begin with: those of the API.
 API_PATHS = (
     "/compatible-mode",

@@ -78,6 +78,10 @@ def eyes(tiny_vl: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
             yield server, shown
 
 
+def call(**how: Any) -> Any:
+    return dashscope.MultiModalConversation.call(**how)
+
+
 def sample(url: str, prefix: str = PREFIX) -> list[Any]:
     content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]
     return [{"role": "user", "content": content}, {"role": "assistant", "content": prefix, "partial": True}]
@@ -87,37 +91,37 @@ def test_the_sample_in_both_protocols(eyes: tuple[Server, Site]) -> None:
     server, shown = eyes
     url, other = shown.url("/a.png"), shown.url("/b.png")
     with OpenAI(api_key=KEY, base_url=server.compatible, max_retries=0) as client:
-        create = client.chat.completions.create
+        create: Any = client.chat.completions.create
         whole = create(model="qwen3-vl-plus", messages=sample(url), **HOW)
         text = whole.choices[0].message.content
         assert text
         assert not text.startswith("Today")
         assert whole.usage is not None
-        assert whole.usage.prompt_tokens_details.model_dump()["image_tokens"] == TOKENS  # type: ignore[union-attr]
+        assert whole.usage.prompt_tokens_details.model_dump()["image_tokens"] == TOKENS
         stream = create(model="qwen3-vl-plus", messages=sample(url), stream=True, **HOW)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices) == text
         again = create(model="qwen3-vl-plus", messages=sample(url), **HOW)
         assert again.choices[0].message.content == text
-        cached = again.usage.prompt_tokens_details.cached_tokens  # type: ignore[union-attr]
+        cached = again.usage.prompt_tokens_details.cached_tokens
         assert (cached or 0) > TOKENS
         verbatim = create(model="qwen3-vl-plus", messages=sample(SAMPLE_HOST + SAMPLE_PATH), **HOW)
         assert verbatim.choices[0].message.content == text
         differs = create(model="qwen3-vl-plus", messages=sample(other), **HOW)
         assert differs.choices[0].message.content != text
         rest = create(model="qwen3-vl-plus", messages=sample(url, PREFIX + text), **HOW)
-        assert rest.usage.prompt_tokens_details.cached_tokens > TOKENS  # type: ignore[union-attr,operator]
+        assert rest.usage.prompt_tokens_details.cached_tokens > TOKENS
     dashscope.base_http_api_url = server.native
     parts = [{"image": url}, {"text": QUESTION}]
     messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": PREFIX, "partial": True}]
     said: dict[str, Any] = {"api_key": KEY, "model": "qwen-vl-max", "messages": messages, **HOW}
-    response = dashscope.MultiModalConversation.call(**said)
+    response = call(**said)
     assert response.status_code == 200, response
     assert response.output.choices[0].message.content == [{"text": text}]
     assert response.usage["image_tokens"] == TOKENS
-    frames = list(dashscope.MultiModalConversation.call(**said, stream=True, incremental_output=True))
+    frames = list(call(**said, stream=True, incremental_output=True))
     pieces = [part["text"] for frame in frames for part in frame.output.choices[0].message.content]
     assert "".join(pieces) == text
-    sums = list(dashscope.MultiModalConversation.call(**said, stream=True))
+    sums = list(call(**said, stream=True))
     assert sums[-1].output.choices[0].message.content == [{"text": text}]
 
 
@@ -128,9 +132,7 @@ def test_frames_of_a_video_and_a_local_file(eyes: tuple[Server, Site], tmp_path:
     local = tmp_path / "c.png"
     local.write_bytes(saved(plain(112, 112)))
     content = [{"video": frames, "fps": 1}, {"image": f"file://{local}"}, {"text": "?"}]
-    response = dashscope.MultiModalConversation.call(
-        api_key=KEY, model="qwen-vl-max", messages=[{"role": "user", "content": content}], **HOW
-    )
+    response = call(api_key=KEY, model="qwen-vl-max", messages=[{"role": "user", "content": content}], **HOW)
     assert response.status_code == 200, response
     assert response.usage["image_tokens"] == 4 * 4 + 2
     assert response.usage["video_tokens"] == 2 * (SIDE // 28) ** 2 + 2
