@@ -67,7 +67,7 @@ def gallery_of(settings: Settings, archive: Archive | None, uploads: Uploads | N
         uri_bytes_max=media.uri_bytes_max,
         stills_bytes_max=media.images_bytes_max,
         image_tokens_max=media.image_tokens_max,
-        decoding_max=places,
+        requests_max=media.requests_max,
         whole_s=media.whole_s,
         kept_bytes_max=media.kept_bytes_max,
         kept_workspace_bytes_max=media.kept_workspace_bytes_max,

@@ -339,11 +339,20 @@ class Media:
     )
     fetch_s: float = _setting(20.0, "Longest time for fetching a picture.", low=0.1)
     video_fetch_s: float = _setting(120.0, "Longest time for fetching a video.", low=0.1)
+    requests_max: int = _setting(
+        16,
+        "Most requests whose pictures and videos are fetched and decoded at a time; of this and the next two limits one "
+        "workspace has a quarter at most.",
+        low=1,
+    )
     fetching_max: int = _setting(32, "Most pictures and videos that are fetched at a time.", low=1)
+    decoding_max: int = _setting(
+        0, "Most processes that decode at a time; 0 is one less than there are processor cores.", low=0, high=1024
+    )
     redirects_max: int = _setting(3, "Most redirections of a URL.", low=0, high=20)
     media_max: int = _setting(250, "Most pictures and videos of a request.", low=1)
     image_bytes_max: int = _setting(20 * 1024**2, "Largest picture, as it is fetched or was uploaded.", low=1)
-    images_bytes_max: int = _setting(128 * 1024**2, "Most bytes of all pictures of a request.", low=1)
+    images_bytes_max: int = _setting(64 * 1024**2, "Most bytes of all pictures of a request.", low=1)
     video_bytes_max: int = _setting(1024**3, "Largest video.", low=1)
     uri_bytes_max: int = _setting(10 * 1024**2, "Longest data URI; `server.body_bytes_max` bounds it too.", low=1)
     video_s_max: float = _setting(3600.0, "Longest video, in seconds of its own time.", low=1)
@@ -351,9 +360,6 @@ class Media:
         1280, "Most tokens of a picture where its caller says nothing; the model's own bound holds too.", low=1
     )
     pixels_max: int = _setting(100_000_000, "Most pixels of a picture as it was sent.", low=100)
-    decoding_max: int = _setting(
-        0, "Most processes that decode at a time; 0 is one less than there are processor cores.", low=0, high=1024
-    )
     decode_bytes_max: int = _setting(1536 * 1024**2, "Memory of such a process: its address space.", low=256 * 1024**2)
     decode_cpu_s: int = _setting(60, "Most processor time of such a process.", low=1)
     decode_s: float = _setting(60.0, "Longest time for decoding what one request sends.", low=0.1)

@@ -20,6 +20,7 @@ from segue.core.errors import MediumRefused
 from segue.core.media import Picture
 from segue.media import words
 from segue.media.limits import DecodeLimits
+from segue.media.turns import Turns, share
 
 log = logging.getLogger("segue.media")
 
@@ -38,16 +39,16 @@ class Decoded:
 
 
 class Decoder:
-    """It has no state but for what it has warned of, and who waits for one of `running_max` places."""
+    """It has no state but for what it has warned of, and who waits for one of `running_max` processes."""
 
     def __init__(self, limits: DecodeLimits, running_max: int) -> None:
         self._limits = limits
-        self._places = asyncio.Semaphore(running_max)
+        self._turns = Turns(running_max, share(running_max))
         self._warned = False
 
-    async def decode(self, file: int, tasks: Sequence[words.Task]) -> list[Decoded]:
-        """What each task asks for, of the pieces in the open `file`.  Raises MediumRefused."""
-        async with self._places:
+    async def decode(self, workspace: str, file: int, tasks: Sequence[words.Task]) -> list[Decoded]:
+        """What each task asks for, of the pieces in the open `file`, for a workspace.  Raises MediumRefused."""
+        async with self._turns.turn(workspace):
             process = await started(_START, (words.asked_to(words.Asked(list(tasks), self._limits)),), file, _NICE)
             hearing = _Hearing(tasks, self._limits)
             assert process.stdout is not None

@@ -23,6 +23,7 @@ from segue import __version__
 from segue.core.errors import MediumRefused
 from segue.media.guard import Guard
 from segue.media.limits import FetchLimits
+from segue.media.turns import Turns, share
 
 Mirrors = Sequence[tuple[str, str]]
 """What URLs begin with, and what they are fetched from instead."""
@@ -68,14 +69,14 @@ class Fetcher:
         self._mirrors = mirrors
         self._limits = limits
         self._resolve = resolve
-        self._places = asyncio.Semaphore(limits.running_max)
+        self._turns = Turns(limits.running_max, share(limits.running_max))
         self._secure: ssl.SSLContext | None = None
 
-    async def fetch(self, address: str, bytes_max: int, whole_s: float, take: Take) -> None:
-        """Give the bytes at an address to `take`, piece by piece.  Raises MediumRefused."""
+    async def fetch(self, workspace: str, address: str, bytes_max: int, whole_s: float, take: Take) -> None:
+        """Give the bytes at an address to `take`, piece by piece, for a workspace.  Raises MediumRefused."""
         url = _url(address)
         try:
-            async with self._places, asyncio.timeout(whole_s):
+            async with self._turns.turn(workspace), asyncio.timeout(whole_s):
                 for _ in range(self._limits.redirects_max + 1):
                     async with self._asked(url) as answer:
                         if answer.status in _MOVED:

@@ -24,6 +24,7 @@ from segue.media.kept import Kept
 from segue.media.limits import MediaLimits
 from segue.media.plan import Plan, planned
 from segue.media.sources import Purse, Sources, nameless
+from segue.media.turns import Turns, share
 from segue.media.words import Task
 
 
@@ -44,6 +45,7 @@ class Gallery:
         self._sources = sources
         self._decoder = decoder
         self._limits = limits
+        self._turns = Turns(limits.requests_max, share(limits.requests_max))
         self._kept = Kept(limits.kept_bytes_max, limits.kept_workspace_bytes_max)
 
     async def see(self, workspace: str, media: Sequence[Medium], sight: Sight) -> tuple[View, ...]:
@@ -53,7 +55,7 @@ class Gallery:
             raise MediumRefused("many", len(media), limits.media_max)
         plans = [planned(medium, sight, limits.image_tokens_max) for medium in media]
         try:
-            async with asyncio.timeout(limits.whole_s):
+            async with asyncio.timeout(limits.whole_s), self._turns.turn(workspace):
                 found = await self._stills(workspace, plans)
                 for place, plan in enumerate(plans):
                     if plan.task.sort == "video":
@@ -92,7 +94,7 @@ class Gallery:
         with nameless() as file:
             await asyncio.to_thread(_written, file, waiting)
             tasks = [_task(each.task, [len(piece) for piece in each.pieces]) for each in waiting]
-            made = await self._decoder.decode(file.fileno(), tasks)
+            made = await self._decoder.decode(workspace, file.fileno(), tasks)
         found: dict[int, View] = {}
         for each, decoded in zip(waiting, made, strict=True):
             view = _view(each.task, decoded)
@@ -107,7 +109,7 @@ class Gallery:
             known = self._kept.find(workspace, key)
             if known is not None:
                 return known
-            made = await self._decoder.decode(file.fileno(), [_task(plan.task, [0])])
+            made = await self._decoder.decode(workspace, file.fileno(), [_task(plan.task, [0])])
         view = _view(plan.task, made[0])
         self._kept.keep(workspace, key, view)
         return view

@@ -55,14 +55,14 @@ class FetchLimits:
 
 @frozen
 class MediaLimits:
-    """Of one request, but for `decoding_max` and the two of `kept_`, which are of all.  `stills_bytes_max` is of all
+    """Of one request, but for `requests_max` and the two of `kept_`, which are of all.  `stills_bytes_max` is of all
     its pictures, as they were sent; `image_tokens_max` how many tokens a picture becomes where nothing is said."""
 
     media_max: int = 250
     uri_bytes_max: int = 10 * MIB
-    stills_bytes_max: int = 128 * MIB
+    stills_bytes_max: int = 64 * MIB
     image_tokens_max: int = 1280
-    decoding_max: int = 2
+    requests_max: int = 16
     whole_s: float = 180.0
     kept_bytes_max: int = 256 * MIB
     kept_workspace_bytes_max: int = 64 * MIB

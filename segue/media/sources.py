@@ -108,7 +108,8 @@ class Sources:
         elif _is_data(address):
             write(_spelled(address, self._uri_bytes_max))
         else:
-            await self._fetcher.fetch(address, self._limits.video_bytes_max, self._limits.video_s, take)
+            limits = self._limits
+            await self._fetcher.fetch(workspace, address, limits.video_bytes_max, limits.video_s, take)
             await flush()
         await asyncio.to_thread(file.seek, 0)
         return digest.digest()
@@ -130,7 +131,7 @@ class Sources:
             purse.spend(len(piece))
             pieces.extend(piece)
 
-        await self._fetcher.fetch(address, limit, self._limits.whole_s, take)
+        await self._fetcher.fetch(workspace, address, limit, self._limits.whole_s, take)
         return bytes(pieces)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from segue.core.media import Medium, Sight, View
 from segue.media.kept import Kept
 from segue.media.plan import planned
 from segue.media.sizes import Fit, framed, sampled, shown, spread
+from segue.media.turns import Turns, share
 from segue.media.unseeable import Unseeable
 
 QWEN = Fit(28, 56 * 56, 14 * 14 * 4 * 1280)
@@ -96,3 +99,29 @@ def test_what_is_kept_is_bounded_for_all_and_for_each() -> None:
     assert kept.find("a", bytes([3])) is None
     assert kept.find("w8", b"x") is not None
     assert kept.find("w8", b"y") is None
+
+
+async def test_no_workspace_keeps_others_waiting() -> None:
+    turns = Turns(2, 1)
+    order: list[str] = []
+
+    async def work(name: str) -> None:
+        async with turns.turn(name[0]):
+            order.append(name)
+            await asyncio.sleep(0.01)
+
+    await asyncio.gather(*(work(name) for name in ("a1", "a2", "a3", "a4", "b1", "c1")))
+    assert order[:3] == ["a1", "b1", "a2"] or order[:3] == ["a1", "b1", "c1"]
+    assert sorted(order) == ["a1", "a2", "a3", "a4", "b1", "c1"]
+    assert [share(count) for count in (1, 3, 4, 16)] == [1, 1, 1, 4]
+
+
+async def test_whoever_stops_waiting_leaves_its_turn() -> None:
+    turns = Turns(1, 1)
+    async with turns.turn("a"):
+        waiting = asyncio.ensure_future(turns.turn("a").__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(1), turns.turn("a"):
+        await asyncio.sleep(0)
