@@ -334,15 +334,15 @@ class Media:
     )
     mirrors: tuple[str, ...] = _setting(
         (),
-        "What is fetched from elsewhere than its URL says: `https://cdn.example/=http://127.0.0.1:9000/cdn/` has every URL "
-        "that begins with the left fetched from the right. What is internal on the right must be among `hosts`.",
+        "What is fetched from elsewhere than its URL says: `https://cdn.example/=http://127.0.0.1:9000/cdn/` has every "
+        "URL that begins with the left fetched from the right. What is internal on the right must be among `hosts`.",
     )
     fetch_s: float = _setting(20.0, "Longest time for fetching a picture.", low=0.1)
     video_fetch_s: float = _setting(120.0, "Longest time for fetching a video.", low=0.1)
     requests_max: int = _setting(
         16,
-        "Most requests whose pictures and videos are fetched and decoded at a time; of this and the next two limits one "
-        "workspace has a quarter at most.",
+        "Most requests whose pictures and videos are fetched and decoded at a time; of this and the next two limits "
+        "one workspace has a quarter at most.",
         low=1,
     )
     fetching_max: int = _setting(32, "Most pictures and videos that are fetched at a time.", low=1)

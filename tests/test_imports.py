@@ -15,7 +15,19 @@ STAGES = frozenset(
     {"batches", "catalogue", "engine", "files", "media", "output", "policy", "prompt", "store", "tenancy", "wire"}
 )
 COMPOSERS = frozenset(
-    {"__main__", "accounts", "app", "app_batches", "app_media", "app_replicas", "cli", "crew", "engines", "standing", "upstreams"}
+    {
+        "__main__",
+        "accounts",
+        "app",
+        "app_batches",
+        "app_media",
+        "app_replicas",
+        "cli",
+        "crew",
+        "engines",
+        "standing",
+        "upstreams",
+    }
 )  # they build
 OTHERS = {
     "core": frozenset[str](),
