@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --upgrade --exclude-newer "$(AGE)"
 
-.PHONY: run test test-slow check format models bench lock clean
+.PHONY: run test test-slow check format models bench vllm lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.stamp
@@ -41,6 +41,10 @@ models: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp models
 	$(BIN)/python -m bench
 
+# vLLM for processors, in a Python of its own: some tests in test-slow and parts of the benches want it.
+vllm: $(VENV)/dev.stamp models
+	$(BIN)/python -m bench.peers vllm
+
 # Needs uv, and nothing else does.
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/run.txt
@@ -48,7 +52,7 @@ lock:
 	$(COMPILE) --group plots -c requirements/run.txt -o requirements/plots.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	$(call install,requirements/run.txt)

@@ -2,7 +2,7 @@
 
 `python -m bench.hammer PORT KIND CLIENTS SECONDS` reads the bytes of one HTTP request from standard
 input and sends it over and over on CLIENTS connections, each waiting for its answer.  Parsing is as
-cheap as it can be: a whole answer ends where its content-length says, a stream with the chunked
+cheap as it can be: a whole answer ends where its content-length says, or like a stream with the chunked
 encoding's end, and pieces are counted in the first answer only, for all are alike.  It says one
 JSON object, with its own processor share, so that it can be seen not to be what is measured.
 
@@ -25,6 +25,7 @@ from typing import cast
 import uvloop
 
 from bench.process import REPOSITORY, pin
+from bench.report import percentile
 
 PROCESSOR = 1
 _WARM_S = 0.3
@@ -42,6 +43,7 @@ class Load:
     answers: float
     pieces: float
     median_ms: float
+    p99_ms: float
     busy: float
 
 
@@ -83,7 +85,9 @@ class _Client(asyncio.Protocol):
         end = self._held.find(b"\r\n\r\n")
         if end < 0:
             return False
-        at = self._held.lower().index(b"content-length:") + 15
+        at = self._held.lower().find(b"content-length:", 0, end) + 15
+        if at < 15:
+            return self._held.endswith(_END)
         return len(self._held) >= end + 4 + int(self._held[at : self._held.index(b"\r", at)])
 
     def _ask(self) -> None:
@@ -112,7 +116,8 @@ async def _hammer(port: int, request: bytes, stream: bool, clients: int, seconds
         sys.exit("not one answer was complete and right")
     pieces = len(times) * made[0].pieces
     total = sum(len(client.times) for client in made)
-    return Load(total, len(times) / took, pieces / took, 1000 * statistics.median(times), used / took)
+    median_ms, p99_ms = 1000 * statistics.median(times), 1000 * percentile(times, 0.99)
+    return Load(total, len(times) / took, pieces / took, median_ms, p99_ms, used / took)
 
 
 async def _hold(port: int, request: bytes, clients: int) -> None:

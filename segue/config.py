@@ -184,7 +184,10 @@ class Upstreams:
     body_bytes_max: int = _setting(32 * 1024**2, "Longest answer that comes in one piece.", low=1024)
     running_max: int = _setting(256, "Answers at a time at one upstream; further ones go to others.", low=1)
     attempts_max: int = _setting(
-        4, "How many upstreams an answer may be given to, one after the other, as each fails.", low=1, high=100
+        4,
+        "How many upstreams an answer may be given to, one after the other, as each fails before it comes further.",
+        low=1,
+        high=100,
     )
     wait_s: float = _setting(30.0, "How long an answer waits for an upstream that can take it.", low=0)
     share_max: float = _setting(1.25, "How much more than its part of the load an upstream may have.", low=1, high=10)

@@ -115,7 +115,9 @@ class _Now(Collector):
         kv = GaugeMetricFamily("segue_engine_kv_tokens", "Tokens of context that memory is for.", labels=["model"])
         used = GaugeMetricFamily("segue_engine_kv_tokens_used", "Those that hold something.", labels=["model"])
         failovers = CounterMetricFamily(
-            "segue_engine_failovers", "Answers that went on at another upstream when one failed.", labels=["model"]
+            "segue_engine_failovers",
+            "Answers that went on at another upstream, or in the engine's next process, when one failed.",
+            labels=["model"],
         )
         for model, health in self._engines.items():
             kv.add_metric([model], health.kv_tokens)

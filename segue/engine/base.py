@@ -17,9 +17,9 @@ from segue.core.generation import Chunk, ModelCard, Opened, Prompt, Segment
 @dataclass(frozen=True, slots=True)
 class Health:
     """How an engine is.  `waiting` and `running` count choices; `restarts`, `steps`, the batches that its model
-    computed, and `failovers`, answers that went on at another replica, count since start; `kv_tokens_used` of
-    `kv_tokens` of context memory hold something (0 of 0: nobody knows).  `shared`: several servers ask it, and what
-    it says of itself is of all of them together."""
+    computed, and `failovers`, answers that went on at another replica or in the next process, count since start;
+    `kv_tokens_used` of `kv_tokens` of context memory hold something (0 of 0: nobody knows).  `shared`: several servers
+    ask it, and what it says of itself is of all of them together."""
 
     ready: bool
     running: int = 0

@@ -19,13 +19,13 @@ class _End:
         self.error = error
 
 
-async def merged(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-    """All items of all streams.  The first that breaks off breaks all; closing closes all."""
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as only:
-            async for item in only:
-                yield item
-        return
+def merged(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
+    """All items of all streams; the one itself, where there is one.  The first that breaks off breaks all; closing
+    closes all."""
+    return streams[0] if len(streams) == 1 else _merged(streams)
+
+
+async def _merged(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
     queue: asyncio.Queue[T | _End] = asyncio.Queue(AHEAD_ITEMS_MAX)
 
     async def pump(stream: AsyncGenerator[T, None]) -> None:

@@ -241,7 +241,9 @@ async def test_killed_in_the_middle_every_answer_goes_on(small_model: Path) -> N
         for one in heard:
             assert one.finish[0] == "stop" or len(one.ids[0]) == 60, "no token twice, none missing"
             assert b"".join(await engine.pieces(one.ids[0])) == one.data[0]
-        assert (await engine.health()).restarts == 1
+        health = await engine.health()
+        assert health.restarts == 1
+        assert 1 <= health.failovers <= len(asked), "each answer that was under way, once"
         assert (await hear(engine, asked[0])).finish
     finally:
         await engine.close()

@@ -55,7 +55,7 @@ class LlamaEngine:
         self._numbers = itertools.count(1)
         self._strands: dict[int, Answer] = {}
         self._calls: dict[int, asyncio.Future[frames.Encoded | frames.Pieced]] = {}
-        self._running = self._waiting = self._restarts = self._steps = self._cells_used = 0
+        self._running = self._waiting = self._restarts = self._failovers = self._steps = self._cells_used = 0
         self._pictures_bytes = 0
         self._failure = ""
         self._closing = False
@@ -142,6 +142,7 @@ class LlamaEngine:
             running=self._running,
             waiting=self._waiting,
             restarts=self._restarts,
+            failovers=self._failovers,
             detail=self._failure,
             steps=self._steps,
             kv_tokens=self._spec.kv_tokens,
@@ -223,6 +224,8 @@ class LlamaEngine:
             answer.resumes += 1
             if answer.resumes > _RESUMES_MAX:
                 self._end(answer, EngineLost())
+            else:
+                self._failovers += 1
         self._drop_calls()
 
     def _fail_all(self) -> None:

@@ -12,17 +12,16 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote, urlsplit
 
-import aiohttp
-
-from segue.core.errors import EngineFailed, EngineLost, QueueFull, TimedOut
+from segue.core.errors import EngineFailed, EngineLost, QueueFull
+from segue.engine.remote.http import Connection
 from segue.engine.remote.spec import Bounds, Site
 
 _KEPT_S = 4.0
 """How long an idle connection is kept: llama-server closes them after five seconds."""
-_READ_BYTES = 1 << 16
-_LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError, OSError)
-_JSON = {"content-type": "application/json", "accept-encoding": "identity"}
+_KEPT_MAX = 256
+_PATH = "/%~!$&'()*+,;=:@"
 
 
 class UpstreamRefused(Exception):
@@ -35,120 +34,138 @@ class UpstreamRefused(Exception):
 
 
 class Client:
-    """Keeps connections to one upstream.  To be made and used in one event loop."""
+    """Keeps connections to one upstream.  To be made and used in one event loop.  Raises EngineFailed for a key that
+    cannot be sent."""
 
     def __init__(self, site: Site, bounds: Bounds) -> None:
-        self._url = site.url.rstrip("/")
+        if not all("!" <= character <= "~" for character in site.key):
+            raise EngineFailed("the upstream's key has characters that cannot be sent")
+        parts = urlsplit(site.url)
+        secure = parts.scheme == "https"
         self._bounds = bounds
-        headers = {**_JSON, **({"authorization": f"Bearer {site.key}"} if site.key else {})}
-        if site.host:
-            headers["host"] = site.host
-        secure = ssl.create_default_context(cafile=site.ca) if site.url.startswith("https") else True
-        self._server_hostname = site.host.partition(":")[0] or None if secure is not True else None
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=secure, limit=0, keepalive_timeout=_KEPT_S, ttl_dns_cache=10),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=bounds.connect_s),
-            headers=headers,
-            trust_env=False,
-            auto_decompress=False,
-            read_bufsize=_READ_BYTES,
-        )
+        self._loop = asyncio.get_running_loop()
+        self._host, self._port = parts.hostname or "", parts.port or (443 if secure else 80)
+        self._path = quote(parts.path.rstrip("/"), safe=_PATH)
+        self._ssl = ssl.create_default_context(cafile=site.ca) if secure else None
+        self._server_hostname = (site.host.partition(":")[0] or self._host) if secure else None
+        lines = [f"host: {site.host or parts.netloc}", "content-type: application/json", "accept-encoding: identity"]
+        if site.key:
+            lines.append(f"authorization: Bearer {site.key}")
+        self._lines = "\r\n".join(lines)
+        self._idle: dict[Connection, asyncio.TimerHandle] = {}
+        self._busy: set[Connection] = set()
+        self._closed = False
 
     async def get(self, path: str) -> bytes:
         """A whole answer, within the time of a look.  Raises UpstreamRefused and Faults."""
-        return await self._whole("GET", path, None, self._bounds.look_s)
+        return await self._whole("GET", path, b"", self._bounds.look_s)
 
     async def post(self, path: str, body: bytes) -> bytes:
         """A whole answer, within the time to a first token.  Raises UpstreamRefused and Faults."""
         return await self._whole("POST", path, body, self._bounds.first_s)
 
-    async def events(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event.  Raises UpstreamRefused and Faults, EngineLost where it ends early."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + self._bounds.first_s
-        async with self._asked("POST", path, body, self._bounds.first_s) as response:
+    async def events(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
+        """The data of server-sent events, those together that came together.  Raises UpstreamRefused and Faults,
+        EngineLost where they end early."""
+        clock, bounds = self._loop.time, self._bounds
+        until = clock() + bounds.first_s
+        async with self._asked("POST", path, body, until) as connection:
             kept = b""
-            while True:
-                try:
-                    async with asyncio.timeout_at(until):
-                        part = await response.content.readany()
-                except TimeoutError:
-                    raise TimedOut from None
-                except _LOST as error:
-                    raise EngineLost from error
-                if not part:
-                    return
+            while part := await connection.more(until):
                 *lines, kept = (kept + part).split(b"\n")
-                if len(kept) > self._bounds.line_bytes_max:
+                if len(kept) > bounds.line_bytes_max:
                     raise EngineFailed("an upstream's line is too long")
-                for line in lines:
-                    if line.startswith((b"data:", b"error:")):
-                        yield line.partition(b":")[2].strip()
-                        until = clock() + self._bounds.silence_s
+                told = [line.partition(b":")[2].strip() for line in lines if line.startswith((b"data:", b"error:"))]
+                if told:
+                    yield told
+                    until = clock() + bounds.silence_s
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._closed = True
+        for connection in [*self._idle, *self._busy]:
+            self._drop(connection)
 
-    async def _whole(self, method: str, path: str, body: bytes | None, wait_s: float) -> bytes:
-        async with self._asked(method, path, body, wait_s) as response:
-            try:
-                async with asyncio.timeout(wait_s):
-                    return await self._read(response)
-            except TimeoutError:
-                raise TimedOut from None
-            except _LOST as error:
-                raise EngineLost from error
+    async def _whole(self, method: str, path: str, body: bytes, wait_s: float) -> bytes:
+        until = self._loop.time() + wait_s
+        async with self._asked(method, path, body, until) as connection:
+            return await self._read(connection, until)
 
     @asynccontextmanager
-    async def _asked(
-        self, method: str, path: str, body: bytes | None, wait_s: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._answered(method, path, body, wait_s)
+    async def _asked(self, method: str, path: str, body: bytes, until: float) -> AsyncIterator[Connection]:
+        connection = await self._answered(method, path, body, until)
         try:
-            if response.status >= 500:
+            if connection.status >= 500:
                 raise EngineLost
-            if response.status == 429:
+            if connection.status == 429:
                 raise QueueFull
-            if response.status != 200:
-                async with asyncio.timeout(self._bounds.look_s):
-                    raise UpstreamRefused(response.status, await self._read(response))
-            yield response
-        except TimeoutError:
-            raise TimedOut from None
+            if connection.status != 200:
+                body = await self._read(connection, self._loop.time() + self._bounds.look_s)
+                raise UpstreamRefused(connection.status, body)
+            yield connection
         finally:
-            response.close()
+            self._busy.discard(connection)
+            if connection.reusable and not self._closed and len(self._idle) < _KEPT_MAX:
+                self._idle[connection] = self._loop.call_later(_KEPT_S, self._drop, connection)
+            else:
+                connection.close()
 
-    async def _answered(self, method: str, path: str, body: bytes | None, wait_s: float) -> aiohttp.ClientResponse:
-        """The head of an answer.  A kept connection may have been closed from the other side just now: asked again."""
-        for again in (True, False):
-            if self._session.closed:
+    async def _answered(self, method: str, path: str, body: bytes, until: float) -> Connection:
+        """A connection that has the head of an answer.  A kept one may have been closed from the other side just now:
+        asked again over a new one."""
+        told = f"{method} {self._path}{path} HTTP/1.1\r\n{self._lines}\r\ncontent-length: {len(body)}\r\n\r\n"
+        request = told.encode("ascii") + body
+        while True:
+            if self._closed:
                 raise EngineLost
+            kept = self._taken()
+            connection = kept or await self._opened(until)
+            self._busy.add(connection)
             try:
-                async with asyncio.timeout(wait_s):
-                    return await self._session.request(
-                        method,
-                        self._url + path,
-                        data=body,
-                        allow_redirects=False,
-                        server_hostname=self._server_hostname,
-                    )
-            except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-                raise EngineLost from error  # it was not even reached
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if not again:
-                    raise EngineLost from error
-            except TimeoutError:
-                raise TimedOut from None
-            except (*_LOST, aiohttp.ClientError) as error:
-                raise EngineLost from error
-        raise EngineLost
+                connection.ask(request)
+                await connection.head(until)
+            except BaseException as error:
+                self._busy.discard(connection)
+                connection.close()
+                if kept is not None and isinstance(error, EngineLost) and not connection.heard:
+                    continue
+                raise
+            return connection
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    def _taken(self) -> Connection | None:
+        """A connection that was kept, the last one first."""
+        while self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
+            if not connection.lost:
+                return connection
+        return None
+
+    async def _opened(self, until: float) -> Connection:
+        """A new connection.  Raises EngineLost where it cannot be reached."""
+        loop = self._loop
+        try:
+            async with asyncio.timeout_at(min(until, loop.time() + self._bounds.connect_s)):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop),
+                    self._host,
+                    self._port,
+                    ssl=self._ssl,
+                    server_hostname=self._server_hostname,
+                )
+        except (OSError, TimeoutError, UnicodeError) as error:  # it was not even reached
+            raise EngineLost from error
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        if (timer := self._idle.pop(connection, None)) is not None:
+            timer.cancel()
+        connection.close()
+
+    async def _read(self, connection: Connection, until: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while part := await response.content.readany():
+        while part := await connection.more(until):
             size += len(part)
             if size > self._bounds.body_bytes_max:
                 raise EngineFailed("an upstream's answer is too long")

@@ -92,6 +92,9 @@ class Strand:
         ended = False
         async with aclosing(self.upstream.said(self._ask())) as events:
             async for said in events:
+                if (quick := self._quick(said)) is not None:
+                    yield quick
+                    continue
                 ids, missing = self._told(said)
                 if missing:
                     break
@@ -182,6 +185,28 @@ class Strand:
             return (), max(missing, 1) + len(said.ids)
         found = spelled(model.lexicon, text[: len(text) - len(known)], missing)
         return ((*found, *said.ids), 0) if found is not None else ((), missing + len(said.ids))
+
+    def _quick(self, said: Said) -> Chunk | None:
+        """The chunk of an event as nearly all are: one token more of an answer that goes on, with nothing to check but
+        that it is text."""
+        if len(said.ids) != 1 or said.finish is not None or said.count is not None or self.left <= 1:
+            return None
+        if (
+            self.guide is not None
+            or self._turn is not None
+            or self.joined is not None
+            or self.prompt.logprobs is not None
+        ):
+            return None
+        (token,), model = said.ids, self.upstream.model
+        if not 0 <= token < model.words.size or token in model.special:
+            return None
+        if said.cached is not None and self.cached is None:
+            self.cached = said.cached
+        self._counted += 1
+        self.left -= 1
+        self.ids.append(token)
+        return Chunk(self.choice, said.ids, model.words.piece(token))
 
     async def _take(self, said: Said, ids: Sequence[int], single: bool) -> Chunk:
         """The event's tokens, as far as they may come, and those that must come then."""

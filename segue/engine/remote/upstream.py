@@ -30,12 +30,15 @@ class Model:
     words: Words
     lexicon: Lexicon
     hidden: frozenset[int]
+    special: frozenset[int]
+    """Those that are no text: hidden ones, and those that end an answer."""
 
     @classmethod
     def of(cls, words: Words) -> Model:
         """From a vocabulary; takes a while for a large one."""
         special = {*words.control.values(), *words.hidden.tolist(), *words.eog}
-        return cls(words, Lexicon(words.pieces(range(words.size)), special), frozenset(words.hidden.tolist()))
+        hidden = frozenset(words.hidden.tolist())
+        return cls(words, Lexicon(words.pieces(range(words.size)), special), hidden, hidden | frozenset(words.eog))
 
 
 class Upstream:
@@ -58,14 +61,15 @@ class Upstream:
 
     async def said(self, ask: Ask) -> AsyncGenerator[Said, None]:
         """An answer, event by event."""
-        call = self.kind.ask(ask)
+        call, read = self.kind.ask(ask), self.kind.read
         try:
             async with aclosing(self._client.events(call.path, call.body)) as events:
-                async for event in events:
-                    if event == _DONE:
-                        continue  # read on to the end: the connection can be used again then
-                    if (said := self.kind.read(event)) is not None:
-                        yield said
+                async for together in events:
+                    for event in together:
+                        if event == _DONE:
+                            continue  # read on to the end: the connection can be used again then
+                        if (said := read(event)) is not None:
+                            yield said
         except Strange as error:
             raise _strange(error) from error
         except UpstreamRefused as refusal:

@@ -27,11 +27,16 @@ from segue.engine.router.blocks import chain
 
 log = logging.getLogger("segue.engine")
 
+_FURTHER_TOKENS = 16
+"""An answer that has come so far at a replica that was lost has made its way: the attempt is not counted."""
+_UNCOUNTED_MAX = 64
+"""But so many of them are enough: perhaps it is the answer that kills them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """`attempts_max`: how many replicas an answer may be given to, one after the other; `wait_s`: how long it waits
-    for one that can answer; `looks_every_s`: how often replicas are asked how they are."""
+    """`attempts_max`: how many replicas an answer may be given to, one after the other, without coming further;
+    `wait_s`: how long it waits for one that can answer; `looks_every_s`: how often replicas are asked how they are."""
 
     attempts_max: int = 4
     wait_s: float = 30.0
@@ -63,14 +68,29 @@ class _Answer:
     choices: list[_Choice]
     opened: bool = False
     attempts: int = 0
+    uncounted: int = 0
+    said: int = 0
     failed: set[str] = field(default_factory=set)
+    waited: bool = False
+    """For a replica, in vain."""
 
     def heard(self, chunk: Chunk) -> None:
         """A chunk is on its way to the caller."""
         choice = self.choices[chunk.choice]
         choice.joined = chunk.joined or choice.joined
         choice.ids += chunk.ids
+        self.said += len(chunk.ids)
         choice.ended = chunk.finish is not None
+
+    def failed_with(self, fault: Fault) -> None:
+        """The attempt is over.  It counts, unless its replica was lost after the answer had come further."""
+        further = self.said >= _FURTHER_TOKENS and isinstance(fault, EngineLost)
+        if further and self.uncounted < _UNCOUNTED_MAX:
+            self.uncounted += 1
+            self.attempts = 0
+        else:
+            self.attempts += 1
+        self.said = 0
 
     @property
     def begun(self) -> bool:
@@ -176,7 +196,8 @@ class RoutedEngine:
                     return
                 except (Broken, Busy) as error:
                     fault = error
-                if self._closed or answer.attempts >= self._how.attempts_max:
+                answer.failed_with(fault)
+                if self._closed or answer.waited or answer.attempts >= self._how.attempts_max:
                     raise fault
                 if isinstance(fault, Busy) and not self._others(answer):
                     raise fault  # it would only be asked again by somebody who does not wait
@@ -222,7 +243,6 @@ class RoutedEngine:
 
     async def _attempt(self, answer: _Answer) -> AsyncGenerator[Opened | Chunk, None]:
         """What one replica says of an answer; several, where choices have come to differ.  Raises what they raise."""
-        answer.attempts += 1
         if not answer.begun:
             streams = [self._at(answer, answer.prompt, None)]
         else:
@@ -281,6 +301,7 @@ class RoutedEngine:
                     if taken := self._balance.choose(hashes, tokens, now, exclude, prompt.choices):
                         return taken
                 if now >= until:
+                    answer.waited = True
                     break
                 self._changed.clear()
                 try:

@@ -9,7 +9,10 @@ import asyncio
 import hashlib
 import json
 import math
+import os
 import random
+import sys
+from array import array
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -98,9 +101,11 @@ def normal(row: Sequence[float]) -> list[float]:
 
 
 class Fake:
-    """`trouble`: what goes wrong, with every answer or, counted down, the next few."""
+    """`trouble`: what goes wrong, with every answer or, counted down, the next few.  `pace_s` is between two tokens;
+    `endless`: no answer ends by itself, and every token follows from all that came before."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace_s: float = 0.0, endless: bool = False) -> None:
+        self.pace_s, self.endless = pace_s, endless
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
         self.trouble = ""
@@ -123,6 +128,8 @@ class Fake:
         self.headers.append(dict(request.headers))
         if self.trouble == "down":
             return web.Response(status=503)
+        if self.trouble == "hung":
+            await asyncio.sleep(30)
         return web.json_response({"data": [{"id": "toy", "max_model_len": 900}]})
 
     async def _fields(self, request: web.Request) -> dict[str, Any]:
@@ -215,6 +222,11 @@ class Fake:
         for number in range(1, count + 1):
             if ended:
                 return
+            if self.endless:
+                digest = hashlib.blake2b(array("i", ids).tobytes(), digest_size=2).digest()
+                ids.append(0x61 + int.from_bytes(digest, "little") % 26)
+                yield ids[-1], [], "length" if number == count else None
+                continue
             row = _normal(tuple(ids[-4:]))
             bent = list(row)
             for token, value in how["bias"].items():
@@ -240,7 +252,7 @@ class Fake:
     async def _stream(self, request: web.Request, events: Iterable[dict[str, Any]]) -> web.StreamResponse:
         trouble = self.trouble if self.troubles > 0 else ""
         self.troubles -= bool(trouble)
-        if trouble == "silent at first":
+        if trouble in ("silent at first", "hung"):
             await asyncio.sleep(30)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
@@ -252,7 +264,7 @@ class Fake:
                     if trouble == "ends early":
                         return response
                 await response.write(b": a comment\n\ndata: " + json.dumps(event).encode() + b"\n\n")
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pace_s)
             await response.write(b"data: [DONE]\n\n")
         finally:
             self.open -= 1
@@ -290,14 +302,8 @@ def shared(kind: KindName) -> Shared:
     return Shared(known, Model.of(known.words))
 
 
-@asynccontextmanager
-async def upstream(kind: KindName, **fields: Any) -> AsyncIterator[tuple[RemoteEngine, Fake]]:
-    """A started engine over a fake."""
-    fake = Fake()
-    server = TestServer(fake.app())
-    await server.start_server()
-    bounds = replace(BOUNDS, **fields.pop("bounds", {}))
-    site = Site(str(server.make_url("/")), **fields.pop("site", {}))
+def toy_engine(kind: KindName, site: Site, bounds: Bounds = BOUNDS, **fields: Any) -> RemoteEngine:
+    """An engine over a fake at that address, not yet started."""
     defaults: dict[str, Any] = {"model": "toy", "context_tokens": 2048, "prefix": "partial"}
     spec = RemoteSpec("toy", kind, None, bounds=bounds, **(defaults | fields))  # type: ignore[arg-type]
 
@@ -306,10 +312,35 @@ async def upstream(kind: KindName, **fields: Any) -> AsyncIterator[tuple[RemoteE
         future.set_result(shared(kind))
         return future
 
-    engine = remote(spec, site, ready)
+    return remote(spec, site, ready)
+
+
+@asynccontextmanager
+async def upstream(kind: KindName, **fields: Any) -> AsyncIterator[tuple[RemoteEngine, Fake]]:
+    """A started engine over a fake."""
+    fake = Fake(endless=fields.pop("endless", False))
+    server = TestServer(fake.app())
+    await server.start_server()
+    bounds = replace(BOUNDS, **fields.pop("bounds", {}))
+    site = Site(str(server.make_url("/")), **fields.pop("site", {}))
+    engine = toy_engine(kind, site, bounds, **fields)
     try:
         await engine.start()
         yield engine, fake
     finally:
         await engine.close()
         await server.close()
+
+
+async def _serve(port: int, pace_s: float) -> None:
+    runner = web.AppRunner(Fake(pace_s, endless=True).app())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    print("port", runner.addresses[0][1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    os._exit(0)
+
+
+if __name__ == "__main__":  # a process that can be killed: `live.FakeProcess`
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2])))

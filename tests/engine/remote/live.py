@@ -1,6 +1,6 @@
-"""A real upstream: llama.cpp's own server, which the xllamacpp package carries, in a process of its own.
+"""Upstreams in processes of their own: llama.cpp's own server, which the xllamacpp package carries, and the fake.
 
-It can be stopped and started again at the same port, as a process that is killed and comes back.
+They can be stopped and started again at the same port, as a process that is killed and comes back.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 BOUNDS = Bounds(looks_every_s=0.2)
 
 
-class LlamaProcess:
-    """`context` is in tokens a slot; `port` 0 takes any, and keeps it."""
+class Process:
+    """`told` are the words behind `python -m`, its port apart; `port` 0 takes any, and keeps it."""
 
-    def __init__(self, path: Path, slots: int = 4, context: int = 1024, port: int = 0) -> None:
-        self._path, self._slots, self._context, self.port = path, slots, context, port
+    def __init__(self, *told: str, port: int = 0) -> None:
+        self._told, self.port = told, port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,9 +38,9 @@ class LlamaProcess:
 
     def start(self) -> None:
         """Returns when it listens and its model is loaded."""
-        told = [str(self._path), str(self._slots), str(self._context), str(self.port)]
+        module, *told = self._told
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.remote.live", *told],
+            [sys.executable, "-m", module, str(self.port), *told],
             cwd=ROOT,
             env={**os.environ, **_ENVIRONMENT},
             stdin=subprocess.PIPE,
@@ -65,8 +65,22 @@ class LlamaProcess:
             self._process = None
 
 
+class LlamaProcess(Process):
+    """`context` is in tokens a slot."""
+
+    def __init__(self, path: Path, slots: int = 4, context: int = 1024) -> None:
+        super().__init__("tests.engine.remote.live", str(path), str(slots), str(context))
+
+
+class FakeProcess(Process):
+    """Says the same wherever it is asked, a token every `pace_s`, and comes to no end by itself."""
+
+    def __init__(self, pace_s: float) -> None:
+        super().__init__("tests.engine.remote.fake", str(pace_s))
+
+
 @asynccontextmanager
-async def running(*upstreams: LlamaProcess) -> AsyncIterator[None]:
+async def running(*upstreams: Process) -> AsyncIterator[None]:
     """Started together, and killed at the end."""
     try:
         await asyncio.gather(*(asyncio.to_thread(each.start) for each in upstreams))
@@ -99,7 +113,7 @@ def engine_of(path: Path, url: str, **bounds: float) -> RemoteEngine:
     return remote(spec, Site(url), ready)
 
 
-def _serve(path: str, slots: int, context: int, port: int) -> None:
+def _serve(port: int, path: str, slots: int, context: int) -> None:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -116,4 +130,4 @@ def _serve(path: str, slots: int, context: int, port: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], *map(int, sys.argv[2:5]))
+    _serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

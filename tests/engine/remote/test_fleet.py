@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ from aiohttp.test_utils import TestServer
 
 from segue.catalogue.read import names_served, read_catalogue
 from segue.config import Models, Settings, Upstreams
-from segue.core.errors import EngineFailed
+from segue.core.errors import EngineFailed, TimedOut
 from segue.core.events import Failed, Finished, Text
-from segue.core.generation import Seam
+from segue.core.generation import Prompt, Seam
 from segue.core.request import Format, Sampling
 from segue.engine.remote.chat import TEMPLATE
 from segue.engine.remote.fleet import Fleet
@@ -42,7 +43,7 @@ def files(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
 
 
-def settings_of(folder: Path, upstreams: str) -> Settings:
+def settings_of(folder: Path, upstreams: str, **more: Any) -> Settings:
     files(folder)
     text = f"""
         [models.big]
@@ -54,7 +55,7 @@ def settings_of(folder: Path, upstreams: str) -> Settings:
         {upstreams}
     """
     (folder / "own.toml").write_text(text, encoding="utf-8")
-    about = Upstreams(look_every_s=0.05, resolve_every_s=1.0, wait_s=5.0)
+    about = Upstreams(**{"look_every_s": 0.05, "resolve_every_s": 1.0, "wait_s": 5.0, **more})
     return Settings(models=Models(catalogue=folder / "own.toml", default="big"), upstreams=about)
 
 
@@ -86,9 +87,9 @@ async def test_an_answer_through_the_pipeline(tmp_path: Path, fakes: list[tuple[
     assert engine.card.context_tokens == 800
     pipeline = Pipeline(lambda name: engine, seam=Seam())
     asked = request(user("Say JSON"), prefix='{"th', format=Format("regex", source=r'\{"the":[1-9][0-9]{0,2}\}'))
-    for fault in ("", "drops", "an error", "silent"):
+    for fault in ("", "drops", "an error"):
         for fake, _ in fakes:
-            fake.trouble, fake.troubles = fault if fault != "silent" else "", 1
+            fake.trouble, fake.troubles = fault, 1
         job = await pipeline.prepare(replace(asked, sampling=Sampling(temperature=0.0)))
         events = [event async for event in pipeline.answer(job)]
         assert not any(isinstance(event, Failed) for event in events), events
@@ -96,6 +97,61 @@ async def test_an_answer_through_the_pipeline(tmp_path: Path, fakes: list[tuple[
         said = '{"th' + "".join(event.text for event in events if isinstance(event, Text))
         assert set(json.loads(said)) == {"the"}
     await engine.close()
+
+
+@pytest.mark.parametrize("trouble", ["silent at first", "silent", "only comments", "hung"])
+async def test_one_that_hangs(tmp_path: Path, fakes: list[tuple[Fake, TestServer]], trouble: str) -> None:
+    """It keeps its connection and says nothing more: the answer goes on at the other."""
+    hasty = {"first_token_s": 0.5, "silence_s": 0.5, "look_s": 0.3}
+    engine = fleet(settings_of(tmp_path, listed(fakes), **hasty))
+    await engine.start()
+    prompt = await lasting(engine)
+    calm = ids_of((await run(engine, prompt))[1])
+    for fake, _ in fakes:
+        fake.asked.clear()
+    await run(engine, prompt)
+    favourite, other = sorted((fake for fake, _ in fakes), key=lambda fake: -len(fake.asked))
+    favourite.trouble = trouble
+    async with asyncio.timeout(10):
+        _, chunks = await run(engine, prompt)
+        assert ids_of(chunks) == calm, "nothing twice, nothing left out"
+        later = other.asked[-1][1]["prompt"]
+        assert later == [*prompt.ids, *calm][: len(later)]
+        assert (await engine.health()).failovers == 1
+        if trouble == "hung":  # what does not answer a look either is not asked at all
+            while True:
+                if (await engine.health()).detail == "1 of 2 replicas":
+                    break
+                await asyncio.sleep(0.02)
+            favourite.asked.clear()
+            assert ids_of((await run(engine, prompt))[1]) == calm
+            assert not favourite.asked
+    await engine.close()
+
+
+async def test_all_hang(tmp_path: Path, fakes: list[tuple[Fake, TestServer]]) -> None:
+    """So many attempts, each so long: then it is over."""
+    engine = fleet(settings_of(tmp_path, listed(fakes), first_token_s=0.3, silence_s=0.3, attempts_max=3))
+    await engine.start()
+    prompt = await lasting(engine)
+    for fake, _ in fakes:
+        fake.asked.clear()
+        fake.trouble = "silent"
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        await run(engine, prompt)
+    assert sum(len(fake.asked) for fake, _ in fakes) == 3
+    assert time.monotonic() - began < 3
+    await engine.close()
+
+
+async def lasting(engine: Fleet) -> Prompt:
+    """A prompt whose answer has some tokens."""
+    for number in range(50):
+        prompt = await ask(engine, f"Go on {number}", output_tokens_max=30)
+        if len(ids_of((await run(engine, prompt))[1])) >= 8:
+            return prompt
+    raise AssertionError("every answer is short")
 
 
 async def test_addresses_behind_a_name(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -13,10 +11,9 @@ import pytest
 
 from segue.core.errors import PromptTooLong
 from segue.core.generation import Seam, Segment
-from segue.core.request import Format
 from segue.engine.base import Engine
-from segue.prompt.constraint import check, constraint
-from tests.engine.conformance import EngineConformance, ask, data_of, ids_of, run
+from tests.engine.conformance import ask, data_of, ids_of, run
+from tests.engine.remote.conformance import RemoteConformance
 from tests.engine.remote.live import LlamaProcess, engine_of, running
 
 
@@ -30,28 +27,13 @@ def upstream(small_model: Path) -> Iterator[LlamaProcess]:
         process.kill()
 
 
-class TestLlamaServer(EngineConformance):
+class TestLlamaServer(RemoteConformance):
     @pytest.fixture
     async def engine(self, small_model: Path, upstream: LlamaProcess) -> AsyncIterator[Engine]:
         made = engine_of(small_model, upstream.url)
         await made.start()
         yield made
         await made.close()
-
-    async def test_a_prefix_that_ends_inside_a_word(self, engine: Engine) -> None:
-        header = (await ask(engine, "What is the capital of France? Answer in one sentence.")).ids
-        prefix = await engine.encode([Segment("The capital of Fran")])
-        prompt = await ask(engine, ids=[*header, *prefix], answer_at=len(header), seam=Seam(), logprobs=1)
-        opened, chunks = await run(engine, replace(prompt, output_tokens_max=3))
-        assert opened.seam is not None
-        assert opened.seam.mode == "exact"
-        assert opened.seam.bound < 0.05
-        assert data_of(chunks).startswith(b"ce")
-        joined = chunks[0].joined
-        assert joined is not None
-        spelled = [*prompt.ids[: len(prompt.ids) - joined.back], *joined.path, *ids_of(chunks)]
-        whole = b"".join(await engine.pieces(spelled[len(header) :]))
-        assert whole == b"The capital of Fran" + data_of(chunks)
 
     async def test_tokens_inside_a_character_are_told(self, engine: Engine) -> None:
         """The server tells of the last one of each character only."""
@@ -69,33 +51,9 @@ class TestLlamaServer(EngineConformance):
             assert len(ids) <= 7
             assert logprobs is None or [len(chunk.logprobs) for chunk in chunks] == [len(chunk.ids) for chunk in chunks]
 
-    @pytest.mark.parametrize("prefix", ["", '{"name": "Bo'])
-    async def test_a_form_over_a_prefix(self, engine: Engine, prefix: str) -> None:
-        schema = {
-            "type": "object",
-            "properties": {"name": {"enum": ["Bob", "Ann"]}, "age": {"type": "integer", "minimum": 1, "maximum": 99}},
-            "required": ["name", "age"],
-            "additionalProperties": False,
-        }
-        wanted = constraint(Format("json_schema", schema=schema))
-        assert wanted is not None
-        header = (await ask(engine, "Who are you? Answer in JSON.")).ids
-        ids = [*header, *await engine.encode([Segment(prefix)])]
-        prompt = await ask(engine, ids=ids, answer_at=len(header), constraint=wanted, output_tokens_max=60)
-        _, chunks = await run(engine, prompt)
-        if chunks[-1].finish == "stop":
-            assert set(json.loads(prefix + data_of(chunks).decode())) == {"name", "age"}
-        check(wanted, prefix.encode() + data_of(chunks))
-
     async def test_a_prompt_that_does_not_fit(self, engine: Engine) -> None:
         with pytest.raises(PromptTooLong):
             await run(engine, await ask(engine, ids=[19556] * 3000, answer_at=3000))
-
-    async def test_what_was_remembered(self, engine: Engine) -> None:
-        prompt = await ask(engine, "What a remarkably long day this has been for everybody. " * 3, output_tokens_max=2)
-        await run(engine, prompt)
-        opened, _ = await run(engine, prompt)
-        assert len(prompt.ids) - 2 <= opened.cached_tokens < len(prompt.ids)
 
     async def test_closing_frees_the_upstreams_place(self, engine: Engine, upstream: LlamaProcess) -> None:
         answer = engine.generate(await ask(engine, output_tokens_max=400))

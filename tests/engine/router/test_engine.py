@@ -69,6 +69,36 @@ async def test_what_goes_on_elsewhere(fault: type[Fault]) -> None:
     await engine.close()
 
 
+@pytest.mark.parametrize(
+    ("tokens", "fault", "replicas"), [(15, EngineLost, 4), (16, EngineLost, 24), (16, TimedOut, 4)]
+)
+async def test_how_often(tokens: int, fault: type[Fault], replicas: int) -> None:
+    """An answer that comes further each time is not given up; one that stays where it is, or is waited for, is."""
+    mortal = Mortal(fault=fault)
+    mortal.deaths = [tokens] * 100
+    engine = await routed(mortal)
+    text = TEXT * 5 + "x" * (16 * 24 - 5 * len(TEXT))  # as many tokens as 24 attempts say
+    asked = run(engine, await ask(engine, text, output_tokens_max=500))
+    if replicas == 24:
+        assert data_of((await asked)[1]) == text.encode()
+    else:
+        with pytest.raises(fault):
+            await asked
+    assert len(mortal.prompts) == replicas
+    await engine.close()
+
+
+async def test_not_for_ever_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segue.engine.router.engine._UNCOUNTED_MAX", 3)
+    mortal = Mortal()
+    mortal.deaths = [16] * 100
+    engine = await routed(mortal)
+    with pytest.raises(EngineLost):
+        await run(engine, await ask(engine, TEXT * 5, output_tokens_max=500))
+    assert len(mortal.prompts) == 3 + 4
+    await engine.close()
+
+
 async def test_a_refusal_does_not() -> None:
     replicas = [Mortal(fault=lambda: FormatInvalid("no")) for _ in range(2)]
     engine = await routed(*replicas)
