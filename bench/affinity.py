@@ -1,7 +1,8 @@
 """Where the router sends conversations: the share of tokens that need not be read again, and how evenly work lies.
 
-    python -m bench.affinity                                                50 conversations of 8 turns, 4 replicas
-    python -m bench.affinity --replicas 1000 --conversations 1000000
+    python -m bench.affinity                                 50 conversations of 8 turns over 4 replicas, up to
+                                                             1,000,000 over 1,000, which takes some minutes
+    python -m bench.affinity --replicas 16 --conversations 1000
 
 The router's own code, over simulated replicas and a simulated clock: a replica remembers the conversations it has
 answered last, up to its room, and takes time for each token it reads and each it writes.  `ideal` is one replica
@@ -15,8 +16,10 @@ import heapq
 import random
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench import report
 from segue.engine.router.balance import Balance, Policy
 from segue.engine.router.blocks import BLOCK_TOKENS
 
@@ -25,6 +28,20 @@ SYSTEMS = 20
 """Different system prompts; every conversation has one."""
 PAUSE_S = 20.0
 """Between an answer and the next question."""
+
+
+OF_IDEAL_MIN, WORK_MAX = 0.9, 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is simulated."""
+
+    replicas: int
+    conversations: int
+
+
+CASES = (Case(4, 50), Case(4, 1000), Case(1000, 20_000), Case(1000, 1_000_000))
 
 
 @dataclass(slots=True)
@@ -119,23 +136,51 @@ def simulate(
     return figures
 
 
+def row(case: Case, figures: Figures) -> list[str]:
+    """One simulation's figures."""
+    evenly = figures.spread(figures.work)
+    return [
+        f"{case.conversations:,} over {case.replicas:,}",
+        f"{figures.turns:,}",
+        f"{figures.hits / figures.tokens:.1%}",
+        f"{figures.of_ideal:.1%}",
+        report.met(figures.of_ideal, least=OF_IDEAL_MIN),
+        f"{figures.spread(figures.answers):.2f}",
+        f"{evenly:.2f}",
+        report.met(evenly, most=WORK_MAX),
+        f"{figures.seconds / figures.turns * 1e6:.0f}",
+    ]
+
+
+def measure(cases: Sequence[Case], options: argparse.Namespace) -> str:
+    """The whole report."""
+    rows = []
+    for case in cases:
+        policy = Policy(places_max=max(200_000, 3000 * case.replicas))
+        per_s = options.per_s or 0.25 * case.replicas
+        found = simulate(case.replicas, case.conversations, options.turns, per_s, options.room, policy, options.seed)
+        rows.append(row(case, found))
+    head = report.heading("Conversations and replicas, simulated", report.command("affinity", options))
+    names = ["conversations", "turns", "remembered", "of one replica's", f">= {OF_IDEAL_MIN:.0%}"]
+    names += ["answers, heaviest", "work, heaviest", f"<= {WORK_MAX}", "us a turn"]
+    title = f"{options.turns} turns each; the heaviest replica over the mean; processor time with the simulation's own"
+    return "\n".join([head, report.table(title, names, rows)])
+
+
 def main() -> None:
-    """Print one simulation's figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicas", type=int, default=4)
-    parser.add_argument("--conversations", type=int, default=50)
-    parser.add_argument("--turns", type=int, default=8)
+    """Print the report."""
+    parser = report.parser(__doc__, rounds=1)
+    parser.add_argument("--replicas", type=int, default=0, help="one simulation of so many")
+    parser.add_argument("--conversations", type=int, default=50, help="and so many of these (50)")
+    parser.add_argument("--turns", type=int, default=8, help="of each conversation (8)")
     parser.add_argument("--per-s", type=float, default=0.0, help="conversations that begin a second; 0: 1 a replica")
     parser.add_argument("--room", type=int, default=20_000, help="blocks that a replica remembers")
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args()
-    policy = Policy(places_max=max(200_000, 3000 * told.replicas))
-    per_s = told.per_s or 0.25 * told.replicas
-    figures = simulate(told.replicas, told.conversations, told.turns, per_s, told.room, policy, told.seed)
-    print(f"{figures.turns} turns of {told.conversations} conversations over {told.replicas} replicas")
-    print(f"tokens remembered: {figures.hits / figures.tokens:.1%} of all, {figures.of_ideal:.1%} of one replica's")
-    print(f"heaviest over mean: answers {figures.spread(figures.answers):.2f}, work {figures.spread(figures.work):.2f}")
-    print(f"{figures.seconds / figures.turns * 1e6:.0f} us of a processor a turn, simulation included")
+    cases = CASES[:1] if told.quick else CASES
+    if told.replicas:
+        cases = (Case(told.replicas, told.conversations),)
+    print(measure(cases, told))
 
 
 if __name__ == "__main__":

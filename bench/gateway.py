@@ -31,7 +31,7 @@ from bench.client import post
 from bench.hammer import Load, hammer
 from bench.model import SMALL, model_file
 from bench.overhead import PROCESSOR, Server
-from bench.peers import python
+from bench.peers import python, weights
 from bench.process import KEY, REPOSITORY, files_allowed, free_port, pin, resident_kib, segue, server
 from segue.engine.remote import vocabulary
 
@@ -73,6 +73,12 @@ def letters() -> list[tuple[int, str]]:
     return [(words.encode([(f" {letter}", False)])[0], f" {letter}") for letter in _LETTERS]
 
 
+def _files() -> str:
+    """The small model's vocabulary, as vLLM would have it where that was made; else that of the GGUF."""
+    folder = weights(SMALL)
+    return str(folder) if (folder / "tokenizer.json").is_file() else SMALL
+
+
 def catalogue(ports: Mapping[str, int]) -> str:
     """Models by name, each at its upstream."""
     return "\n".join(
@@ -80,7 +86,7 @@ def catalogue(ports: Mapping[str, int]) -> str:
 [models.{name}]
 engine = "remote"
 kind = "vllm"
-tokenizer = "{SMALL}"
+tokenizer = "{_files()}"
 served_as = "bench"
 context_tokens = 32768
 output_tokens_max = 30000

@@ -38,13 +38,29 @@ AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(to)
 """
 
 
+_WANTED = """
+import importlib.metadata
+import sys
+from pip._vendor.packaging.requirements import Requirement
+asked = Requirement(sys.argv[1])
+for text in importlib.metadata.requires(asked.name):
+    wanted = Requirement(text)
+    if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in ("", *asked.extras)):
+        wanted.marker = None
+        print(wanted.name if wanted.name in sys.argv[2:] else wanted)
+"""
+"""What an installed package wants, one a line; the named ones in any version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is installed, what of it is taken out again, and packages that look themselves up under another name."""
+    """What is installed, what of it is taken out again, and packages that look themselves up under another name.
+    `loose` are those that the first package wants newer than every index has them: any version does."""
 
     packages: Sequence[str]
     unwanted: Sequence[str] = ()
     names: Mapping[str, str] | None = None
+    loose: Sequence[str] = ()
 
 
 RECIPES = {
@@ -54,7 +70,7 @@ RECIPES = {
         ("torchvision", "torchaudio", "torchcodec"),
         {"vllm": f"{VLLM_VERSION}+cpu"},
     ),
-    "litellm": Recipe(("litellm[proxy]==1.109.1",)),
+    "litellm": Recipe(("litellm[proxy]==1.109.1",), loose=("certifi", "litellm-proxy-extras", "litellm-enterprise")),
     "router": Recipe(("sglang-router==0.3.2",)),
     "ray": Recipe(("ray[serve]==2.60.0", "aiohttp>=3.13")),
 }
@@ -79,7 +95,13 @@ def made(name: str) -> Path:
     interpreter = home / "bin" / "python"
     pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    subprocess.run([*pip, "install", "--quiet", *recipe.packages], check=True)
+    if recipe.loose:
+        subprocess.run([*pip, "install", "--quiet", "--no-deps", *recipe.packages], check=True)
+        words = [str(interpreter), "-c", _WANTED, recipe.packages[0], *recipe.loose]
+        wanted = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+        subprocess.run([*pip, "install", "--quiet", *wanted], check=True)
+    else:
+        subprocess.run([*pip, "install", "--quiet", *recipe.packages], check=True)
     if recipe.unwanted:
         subprocess.run([*pip, "uninstall", "--quiet", "--yes", *recipe.unwanted], check=True)
     asked = [str(interpreter), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]

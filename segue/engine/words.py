@@ -15,6 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -79,6 +80,11 @@ class Table:
     eos: int = -1
 
 
+_SHORT_CHARACTERS, _SHORT_MAX = 16, 1024
+"""Texts so short, and so many of them, are kept with their tokens: a template says the same few in every prompt, and an
+encoder needs tens of microseconds for the least."""
+
+
 class Words(ABC):
     """Thread-safe where `_tokens` is."""
 
@@ -94,6 +100,7 @@ class Words(ABC):
         self.longest = max(map(len, table.pieces))
         # Never to be drawn: control tokens that do not end an answer, and padding of the table.
         self.hidden: npt.NDArray[np.int32] = np.asarray(table.hidden, dtype=np.int32)
+        self._short = lru_cache(_SHORT_MAX)(lambda text: tuple(self._tokens(text)))
         blank = self.pieces(self._tokens("a")) in ([b" a"], [b" ", b"a"])
         self._led = self._tokens(_LEAD) if blank else []
 
@@ -142,4 +149,4 @@ class Words(ABC):
             ids = self._tokens(_LEAD + text)
             if ids[: len(self._led)] == self._led:
                 return ids[len(self._led) :]
-        return self._tokens(text)
+        return list(self._short(text)) if len(text) <= _SHORT_CHARACTERS else self._tokens(text)

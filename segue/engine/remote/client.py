@@ -85,6 +85,7 @@ class Client:
         self._closed = True
         for connection in [*self._idle, *self._busy]:
             self._drop(connection)
+        await asyncio.sleep(0)  # they are told so in the loop's next turn
 
     async def _whole(self, method: str, path: str, body: bytes, wait_s: float) -> bytes:
         until = self._loop.time() + wait_s
