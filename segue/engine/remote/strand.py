@@ -19,10 +19,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from segue.core import frozen
 from segue.core.errors import EngineFailed, EngineLost, TimedOut
 from segue.core.generation import Alternative, Chunk, FinishReason, Joined, Prompt, TokenLogprob
 from segue.engine.llama.guide import Guide, GuideError
+from segue.engine.llama.sampling import Sampler
 from segue.engine.remote.kind import Ask, Likely, Said
 from segue.engine.remote.spelling import spelled
 from segue.engine.remote.upstream import Upstream
@@ -35,6 +38,9 @@ _OVER_S = 1.0
 """How long the end of an answer is waited for, its last token heard."""
 _TRIES_MAX = 32
 """How often one place is drawn anew."""
+_HEEDED_TRIES = 2
+"""After so many the upstream, or what stands before it (sglang-router takes biases out), does not hear what may come:
+it is asked how likely that is, and drawn from here."""
 
 
 @frozen
@@ -71,6 +77,13 @@ class Strand:
         """The rest of the choice.  Raises Faults."""
         while True:
             before = len(self.ids), self._turn, self._hinted
+            if self._turn is not None and self._turn.tries > _HEEDED_TRIES and self._turn.allowed is not None:
+                chunk = await self._drawn_here(self._turn.allowed)
+                if chunk.ids or chunk.finish is not None:
+                    yield chunk
+                if chunk.finish is not None:
+                    return
+                continue
             try:
                 async with aclosing(self._stretch()) as chunks:
                     async for chunk in chunks:
@@ -118,6 +131,21 @@ class Strand:
             raise EngineFailed("the upstream told of fewer tokens than it counted")
         self._counted = 0
         yield await self._take(at_once, at_once.ids, True)
+
+    async def _drawn_here(self, allowed: Sequence[int]) -> Chunk:
+        """The next token, drawn from the upstream's own distribution over those that may come."""
+        prompt, words = self.prompt, self.upstream.model.words
+        row = np.full(words.size, -np.inf, np.float32)
+        most = self.upstream.kind.scored_max or len(allowed)
+        for begin in range(0, len(allowed), most):
+            part = list(allowed[begin : begin + most])
+            scores = await self.upstream.scores(self.ids, part, self.space)
+            row[part] = [scores.known.get(token, scores.unknown) for token in part]
+        sampler = Sampler(prompt.decoding, prompt.first_choice + self.choice, words.hidden)
+        for token in self.ids[prompt.answer_at :]:
+            sampler.see(token)
+        token = sampler.draw(row)
+        return await self._take(Said((token,)), (token,), True)
 
     async def _over(self, events: AsyncGenerator[Said, None]) -> None:
         """Hear what comes after an answer's last token: how much of the prompt was remembered, and the end, behind

@@ -113,12 +113,16 @@ class Fake:
         self.script: list[int] = []
         """Tokens that are drawn first, whatever the model thinks."""
         self.open = 0
+        self.deaf = False
+        """Biases and allowed tokens are not heard, as behind some routers."""
 
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._models)
         app.router.add_get("/models", self._models)
+        for path in ("/server_info", "/get_server_info", "/model_info", "/get_model_info"):
+            app.router.add_get(path, self._about)
         app.router.add_post("/v1/completions", self._vllm)
         app.router.add_post("/generate", self._sglang)
         app.router.add_post("/chat/completions", self._chat)
@@ -131,6 +135,9 @@ class Fake:
         if self.trouble == "hung":
             await asyncio.sleep(30)
         return web.json_response({"data": [{"id": "toy", "max_model_len": 900}]})
+
+    async def _about(self, request: web.Request) -> web.Response:
+        return web.json_response({"model_path": "toy", "served_model_name": "toy", "is_generation": True, "dp_size": 1})
 
     async def _fields(self, request: web.Request) -> dict[str, Any]:
         self.headers.append(dict(request.headers))
@@ -218,6 +225,8 @@ class Fake:
     ) -> Iterator[tuple[int, list[float], str | None]]:
         """Tokens, the log probabilities they were drawn from, and why the last is the last."""
         ids, rng = list(prompt), random.Random(how.get("seed", 0))
+        if self.deaf:
+            how = {**how, "bias": {}, "allowed": None}
         ended = False
         for number in range(1, count + 1):
             if ended:
@@ -332,8 +341,8 @@ async def upstream(kind: KindName, **fields: Any) -> AsyncIterator[tuple[RemoteE
         await server.close()
 
 
-async def _serve(port: int, pace_s: float) -> None:
-    runner = web.AppRunner(Fake(pace_s, endless=True).app())
+async def _serve(port: int, pace_s: float, endless: bool) -> None:
+    runner = web.AppRunner(Fake(pace_s, endless).app())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
@@ -343,4 +352,4 @@ async def _serve(port: int, pace_s: float) -> None:
 
 
 if __name__ == "__main__":  # a process that can be killed: `live.FakeProcess`
-    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:] == ["endless"]))

@@ -73,10 +73,10 @@ class LlamaProcess(Process):
 
 
 class FakeProcess(Process):
-    """Says the same wherever it is asked, a token every `pace_s`, and comes to no end by itself."""
+    """Says the same wherever it is asked, a token every `pace_s`; `endless` ones come to no end by themselves."""
 
-    def __init__(self, pace_s: float) -> None:
-        super().__init__("tests.engine.remote.fake", str(pace_s))
+    def __init__(self, pace_s: float, endless: bool = True) -> None:
+        super().__init__("tests.engine.remote.fake", str(pace_s), *(["endless"] if endless else []))
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ async def served(answer: Answer, bounds: Bounds = BOUNDS, **site: object) -> Asy
             with suppress(OSError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(answered, "127.0.0.1", 0, ssl=secure)  # type: ignore[arg-type]
+    server = await asyncio.start_server(answered, "127.0.0.1", 0, ssl=secure)
     port = server.sockets[0].getsockname()[1]
     scheme, name = ("https", "localhost") if secure else ("http", "127.0.0.1")
     client = Client(Site(f"{scheme}://{name}:{port}/base", **site), bounds)  # type: ignore[arg-type]

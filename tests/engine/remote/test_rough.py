@@ -16,6 +16,7 @@ from segue.core.generation import Chunk, Constraint, Decoding, Prompt
 from segue.core.request import Format
 from segue.engine.remote.engine import RemoteEngine
 from segue.engine.remote.kind import Said
+from segue.engine.remote.spec import KindName
 from segue.engine.remote.spelling import spelled
 from segue.engine.seam.lexicon import Lexicon
 from segue.prompt.constraint import constraint
@@ -177,6 +178,29 @@ async def test_forbidden_tokens_leave_their_share_to_the_others() -> None:
             counts[ids_of(chunks)[0]] += 1
         for token, share in shares.items():
             assert counts[token] / draws == pytest.approx(share / total, abs=0.17)
+
+
+@pytest.mark.parametrize("kind", ["sglang", "vllm"])
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+async def test_a_constraint_holds_where_nobody_hears_what_may_come(kind: KindName, temperature: float) -> None:
+    form = r'\{"(a":"[a-f]{0,5}"|the":[0-9]{1,3})\}'
+    wanted = constraint(Format("regex", source=form))
+    async with upstream(kind) as (engine, fake):
+        header = (await ask(engine)).ids
+        prompt = await ask(
+            engine,
+            ids=[*header, *Toy().encode([('{"th', False)])],
+            answer_at=len(header),
+            constraint=wanted,
+            decoding=Decoding(temperature, top_p=1.0, top_k=0, seed=3),
+            logprobs=1,
+        )
+        heard = ids_of((await run(engine, prompt))[1])
+        fake.deaf = True
+        _, chunks = await run(engine, prompt)
+        assert re.fullmatch(form, '{"th' + data_of(chunks).decode())
+        assert sum(len(chunk.logprobs) for chunk in chunks) == len(ids_of(chunks))
+        assert temperature > 0 or ids_of(chunks) == heard, "the likeliest that may come, as it would have been"
 
 
 async def test_a_constraint_that_nobody_can_read() -> None:
