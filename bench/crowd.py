@@ -55,12 +55,15 @@ class Stream:
     broken: bool = False
     wrong: bool = False
     _held: bytes = b""
+    _begun: bool = False
 
     def read(self, data: bytes) -> None:
         """Some bytes more; none where the connection is closed."""
         if not data:
             self.broken = not self.ended
             return
+        if not self._begun:
+            self._begun, self.broken = True, not data.startswith(b"HTTP/1.1 200")
         whole, mark, self._held = (self._held + data).rpartition(b"\n\n")
         for found in _SAID.finditer(whole + mark):
             self.wrong = self.wrong or found[1][0] != _LETTERS[self.tokens % len(_LETTERS)]

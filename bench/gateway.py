@@ -99,9 +99,10 @@ url = "http://127.0.0.1:{port}"
 
 
 def fronted(folder: Path, ports: Mapping[str, int], **more: str) -> dict[str, str]:
-    """The settings of a Segue in front of upstreams."""
+    """The settings of a Segue in front of upstreams, by the names of their models; the first is the default."""
     (folder / "models.toml").write_text(catalogue(ports), encoding="utf-8")
     return {
+        "SEGUE_MODELS_ALSO": ",".join([*ports][1:]),
         "SEGUE_MODELS_DIR": str(model_file(SMALL).path.parent),
         "SEGUE_MODELS_CATALOGUE": str(folder / "models.toml"),
         "SEGUE_FILES_DIR": str(folder),
@@ -137,10 +138,10 @@ litellm_settings:
     return [tool, "--config", str(folder / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(port)]
 
 
-def router(interpreter: str, port: int, to: Sequence[int]) -> list[str]:
+def router(interpreter: str, port: int, to: Sequence[int], policy: str = "cache_aware") -> list[str]:
     """The command of sglang-router."""
     words = [interpreter, "-m", "sglang_router.launch_router", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--prometheus-port", str(free_port()), "--log-level", "error", "--policy", "cache_aware"]
+    words += ["--prometheus-port", str(free_port()), "--log-level", "error", "--policy", policy]
     return [*words, "--worker-urls", *(f"http://127.0.0.1:{each}" for each in to)]
 
 

@@ -164,6 +164,7 @@ class Pipeline:
             lasting=read.reading is not None and read.reading.tier == "whole",
             documents=read.documents,
             views=shown.views(request),
+            whole=not request.delivery.stream,
         )
         recorder = Recorder(_NOTHING if plain_text else self._answers, prompt, written, resumed)
         calling = None

@@ -36,12 +36,13 @@ def main() -> int:
     options.add_argument("--count", type=int, help="how many cuts, prompts or rounds a part takes")
     options.add_argument("--vllm", metavar="PYTHON", help="a Python that has vLLM, to measure beside (live, resume)")
     options.add_argument("--vllm-model", metavar="MODEL", help="what vLLM is to serve; the model file by default")
+    options.add_argument("--vllm-eager", action="store_true", help="without compiling the model first")
     given = options.parse_args()
     unknown = [name for name in given.parts if name not in PARTS]
     if unknown:
         options.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     passive()
-    settings = results.Settings(given.model, given.quick, given.count, given.vllm, given.vllm_model)
+    settings = results.Settings(given.model, given.quick, given.count, given.vllm, given.vllm_model, given.vllm_eager)
     for name in given.parts or PARTS:
         begun = time.monotonic()
         part = importlib.import_module(f"bench.continuation.{name}")

@@ -34,13 +34,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a run was asked for.  `vllm` is a Python that has vLLM, `vllm_model` what it is to serve."""
+    """What a run was asked for.  `vllm` is a Python that has vLLM, `vllm_model` what it is to serve;
+    `vllm_eager`: without compiling it first, which takes minutes on processors."""
 
     model: str
     quick: bool = False
     count: int | None = None
     vllm: str | None = None
     vllm_model: str | None = None
+    vllm_eager: bool = False
 
     def command(self, part: str) -> str:
         """The command that repeats a part, without the folder of a model file."""

@@ -72,7 +72,8 @@ def vllm(settings: Settings, model: ModelFile, rendered: Callable[[str], str]) -
     flags = {"--model": settings.vllm_model or str(model.path), "--served-model-name": "bench", "--port": str(port)}
     flags |= {"--max-model-len": str(VLLM_CONTEXT), "--max-num-seqs": "1"}
     words = [word for pair in flags.items() for word in pair]
-    command = [settings.vllm, "-m", "vllm.entrypoints.openai.api_server", *words, "--enable-prompt-tokens-details"]
+    words += ["--enable-prompt-tokens-details", *(["--enforce-eager"] if settings.vllm_eager else [])]
+    command = [settings.vllm, "-m", "vllm.entrypoints.openai.api_server", *words]
     with server(command, port, "/health", env=OPENMP, start_s_max=VLLM_START_S_MAX):
         yield Vllm(port, rendered)
 

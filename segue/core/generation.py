@@ -169,7 +169,8 @@ class Prompt:
     follows; the prefix is known to keep to it.  `logprobs` is `None` when not asked, else the
     number of alternatives (0-5).  `lasting`: its beginning will be asked for again, also after a restart.
     `documents` are the marks (`documents.mark`) of the files that something of is in it.  `views` are its pictures and
-    videos in their order; each stands where negative ids are, as many as it has places (`core.places`).
+    videos in their order; each stands where negative ids are, as many as it has places (`core.places`).  `whole`:
+    nobody reads the answer before its end, so tokens that are there together may come in one chunk.
     """
 
     request_id: str
@@ -189,6 +190,7 @@ class Prompt:
     lasting: bool = False
     documents: frozenset[str] = frozenset()
     views: tuple[View, ...] = ()
+    whole: bool = False
 
 
 @frozen

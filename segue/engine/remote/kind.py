@@ -36,6 +36,7 @@ class Ask:
     The first `answer_at` of `ids` are no part of it.  `seed` is for these tokens alone.  `bias` is added to logits;
     `allowed`, where it is given, are the only tokens that may come.  `constraint` holds from the first token on.
     `space` names who may share what the upstream remembers of prompts.  `views` are what stands at negative ids.
+    `whole`: nobody reads it before its end.
     """
 
     ids: Sequence[int]
@@ -49,6 +50,7 @@ class Ask:
     constraint: Constraint | None = None
     space: str = ""
     views: tuple[View, ...] = ()
+    whole: bool = False
 
 
 @frozen

@@ -181,6 +181,7 @@ class Strand:
             constraint=prompt.constraint if self._hinting else None,
             space=self.space,
             views=prompt.views,
+            whole=prompt.whole,
         )
 
     def _corrections(self) -> dict[int, float]:
@@ -215,26 +216,24 @@ class Strand:
         return ((*found, *said.ids), 0) if found is not None else ((), missing + len(said.ids))
 
     def _quick(self, said: Said) -> Chunk | None:
-        """The chunk of an event as nearly all are: one token more of an answer that goes on, with nothing to check but
-        that it is text."""
-        if len(said.ids) != 1 or said.finish is not None or said.count is not None or self.left <= 1:
+        """The chunk of an event as nearly all are: tokens of an answer that goes on, which only have to be text."""
+        ids = said.ids
+        if not ids or said.finish is not None or said.count is not None or self.left <= len(ids):
             return None
-        if (
-            self.guide is not None
-            or self._turn is not None
-            or self.joined is not None
-            or self.prompt.logprobs is not None
-        ):
+        if self.guide is not None or self._turn is not None or self.joined is not None:
             return None
-        (token,), model = said.ids, self.upstream.model
-        if not 0 <= token < model.words.size or token in model.special:
+        if self.prompt.logprobs is not None:
             return None
+        words, special = self.upstream.model.words, self.upstream.model.special
+        for token in ids:
+            if not 0 <= token < words.size or token in special:
+                return None
         if said.cached is not None and self.cached is None:
             self.cached = said.cached
-        self._counted += 1
-        self.left -= 1
-        self.ids.append(token)
-        return Chunk(self.choice, said.ids, model.words.piece(token))
+        self._counted += len(ids)
+        self.left -= len(ids)
+        self.ids += ids
+        return Chunk(self.choice, ids, words.piece(ids[0]) if len(ids) == 1 else b"".join(words.pieces(ids)))
 
     async def _take(self, said: Said, ids: Sequence[int], single: bool) -> Chunk:
         """The event's tokens, as far as they may come, and those that must come then."""

@@ -60,16 +60,26 @@ class Upstream:
             raise self.kind.refused(refusal.status, refusal.body) from None
 
     async def said(self, ask: Ask) -> AsyncGenerator[Said, None]:
-        """An answer, event by event."""
+        """An answer, event by event; of one that nobody reads before its end, those together that came together."""
         call, read = self.kind.ask(ask), self.kind.read
         try:
             async with aclosing(self._client.events(call.path, call.body)) as events:
                 async for together in events:
+                    ids: list[int] = []
                     for event in together:
                         if event == _DONE:
                             continue  # read on to the end: the connection can be used again then
-                        if (said := read(event)) is not None:
-                            yield said
+                        if (said := read(event)) is None:
+                            continue
+                        if ask.whole and _plain(said):
+                            ids += said.ids
+                            continue
+                        if ids:
+                            yield Said(tuple(ids))
+                            ids = []
+                        yield said
+                    if ids:
+                        yield Said(tuple(ids))
         except Strange as error:
             raise _strange(error) from error
         except UpstreamRefused as refusal:
@@ -101,6 +111,11 @@ class Upstream:
             return await self._client.post(call.path, call.body)
         except UpstreamRefused as refusal:
             raise self.kind.refused(refusal.status, refusal.body) from None
+
+
+def _plain(said: Said) -> bool:
+    """Does it tell of tokens, and of nothing else?"""
+    return said.finish is None and said.count is None and said.cached is None and not said.logprobs and not said.text
 
 
 def _strange(error: Strange) -> EngineFailed:

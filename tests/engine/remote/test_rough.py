@@ -7,6 +7,8 @@ import logging
 import math
 import re
 from collections import Counter
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +93,33 @@ async def test_an_upstream_that_says_more_than_was_asked() -> None:
         told[:] = [Said((10**7,))]
         with pytest.raises(EngineFailed):
             await run(engine, prompt)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+async def test_what_comes_together_stays_together_where_nobody_reads_it(
+    kind: KindName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with upstream(kind) as (engine, fake):
+        prompt = await talkative(engine)
+        said = ids_of((await run(engine, prompt))[1])
+        assert engine._upstream is not None
+        client = engine._upstream._client
+        events = client.events
+
+        async def together(path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
+            yield [event async for some in events(path, body) for event in some]
+
+        monkeypatch.setattr(client, "events", together)
+        _, chunks = await run(engine, prompt)
+        assert [len(chunk.ids) for chunk in chunks if chunk.finish is None] == [1] * (len(chunks) - 1)
+        for script in ([], [0x61, 0x62, PAD, 0x63]):
+            fake.script = list(script)
+            _, whole = await run(engine, replace(prompt, whole=True))
+            assert b"".join(await engine.pieces(ids_of(whole))) == data_of(whole)
+            assert not {PAD, STOP} & set(ids_of(whole))
+            if not script:
+                assert ids_of(whole) == said
+                assert kind != "vllm" or len(whole) <= 2
 
 
 async def test_too_many_at_a_time() -> None:
