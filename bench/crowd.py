@@ -25,7 +25,7 @@ from pathlib import Path
 import uvloop
 
 from bench import report
-from bench.client import ask, chat
+from bench.client import ask, chat, get
 from bench.gateway import fronted, letters, upstream
 from bench.overhead import PROCESSOR
 from bench.process import KEY, children, cpu_s, files_allowed, free_port, pin, resident_kib, segue, server
@@ -81,6 +81,8 @@ class Crowd:
     alone_ms: list[float] = field(default_factory=list)
     beside_ms: list[float] = field(default_factory=list)
     memory_mib: list[float] = field(default_factory=list)
+    unsent_mib: float = 0.0
+    held_up: int = 0
     hurried: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def opened(self, request: bytes, window: int = 0) -> socket.socket:
@@ -149,6 +151,9 @@ async def _crowd(port: int, pid: int, idle: int, slow: int, seconds: float) -> C
         await asyncio.sleep(step_s)
     crowd.memory_mib.append(sum(map(resident_kib, [pid, *children(pid)])) / 1024)
     await probing
+    crowd.unsent_mib = unsent_bytes(port) / 2**20
+    told = (await ask(port, get("/metrics", [f"Authorization: Bearer {KEY}"]))).body()
+    crowd.held_up = int(float(told.rpartition(b'segue_engine_running{model="bench"} ')[2].split()[0]))
     crowd.hurried.set()
     print("the slow ones read on", file=sys.stderr, flush=True)
     await asyncio.wait(tasks[idle:], timeout=_DRAIN_S_MAX)
@@ -156,6 +161,12 @@ async def _crowd(port: int, pid: int, idle: int, slow: int, seconds: float) -> C
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return crowd
+
+
+def unsent_bytes(port: int) -> int:
+    """What the system holds for the clients of a port (Linux)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(int(line[4].partition(":")[0], 16) for line in lines if int(line[1].partition(":")[2], 16) == port)
 
 
 def measure(options: argparse.Namespace) -> str:
@@ -196,6 +207,8 @@ def tables(crowd: Crowd, seconds: float, busy: float, fast_mib: float) -> str:
     rows = [
         ["Segue's memory, MiB, from tenth to tenth of the time", memory, "", ""],
         ["  its last third over its first", f"{grown:.2f}", f"<= {GROWTH_MAX}", report.met(grown, most=GROWTH_MAX)],
+        ["the system's for its clients, MiB", f"{crowd.unsent_mib:.0f}", "", ""],
+        ["slow streams whose upstream waits, too", str(crowd.held_up), "", ""],
         ["the upstream's memory at the end, MiB", f"{fast_mib:.0f}", "", ""],
         ["streams that broke, or with a token missing, twice or astray", str(lost), "0", report.met(lost, most=0)],
         ["streams that did not come to what they should", str(lacking), "0", report.met(lacking, most=0)],

@@ -36,6 +36,9 @@ from segue.tenancy.office import Office
 log = logging.getLogger("segue")
 
 _BACKLOG = 2048
+_UNSENT_BYTES = 64 * 1024
+"""More than this is not given to the system for a client who does not read it: it would take up to four megabytes each,
+and nobody would see that the client is slow."""
 _COLLECT_AFTER = 50_000, 20, 50
 
 
@@ -194,6 +197,8 @@ def _bound(server: Server) -> Iterator[socket.socket]:
         ) from error
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from here
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         try:
             listening.bind(address)
         except OSError as error:
