@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -22,7 +22,8 @@ from segue import __version__
 from segue.__main__ import main
 from segue.app import names_of
 from segue.catalogue.read import read_catalogue
-from segue.cli.serve import renewed
+from segue.cli.serve import _bound, renewed
+from segue.config import Server
 from segue.config_read import load
 from segue.core.errors import ModelUnknown
 
@@ -430,3 +431,18 @@ def test_complete_with_the_engine_of_its_own(small_model: Path, home: Path) -> N
         written, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert written.startswith(" seven, eight,")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no such bound")
+def test_the_system_holds_little_for_a_client_who_does_not_read() -> None:
+    with _bound(Server(host="127.0.0.1", port=0)) as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as line:
+            line.setblocking(False)
+            sent = 0
+            with suppress(BlockingIOError):
+                while sent < 64 * 1024**2:
+                    sent += line.send(bytes(16 * 1024))
+            # What the client's side of the system takes is its own; behind it wait 64 KiB.
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 64 * 1024
+            assert sent < 8 * 1024**2
