@@ -240,14 +240,15 @@ class Wire(asyncio.Transport):
         return self.closed
 
 
-async def sent(wire: Wire, *pieces: bytes) -> list[bytes]:
+async def sent(wire: Wire, *pieces: bytes, engine: Scripted | None = None, wait_s: float = 0.05) -> list[bytes]:
     """The writes of our own HTTP over `wire`, after these bytes came."""
-    async with running(app := build(settings())):
+    engines = None if engine is None else {engine.card.name: engine}
+    async with running(app := build(settings(), engines)):
         protocol = Connection(Config(app, log_config=None, access_log=False), ServerState(), {})
         protocol.connection_made(wire)
         for piece in pieces:
             protocol.data_received(piece)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(wait_s)
         return wire.writes
 
 
@@ -265,13 +266,25 @@ async def test_head_and_body_are_one_write() -> None:
     assert len(one) == len(two)
 
 
-async def test_a_stream_is_its_head_with_the_first_piece_and_then_piece_by_piece() -> None:
+async def test_a_stream_is_sent_turn_by_turn() -> None:
+    """What is there in one turn of the event loop goes together; what comes later does not wait for more."""
     head, body = post({**ASK, "stream": True})
-    first, *others = await sent(Wire(), head + body)
-    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b'"content":"a se"' in first
-    assert len(others) > 3
-    assert others[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    together = await sent(Wire(), head + body)
+    assert together[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"content":"a se"' in together[0]
+    assert together[-1].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    paced = Scripted(Echo(), scripted_card("segue-scripted"), delay_s=0.001)
+    slow = await sent(Wire(), head + body, engine=paced, wait_s=0.5)
+    assert len(slow) >= 4 > len(together)
+    assert all(len(write) < len(together[0]) for write in slow[1:3])
+    assert b"".join(slow).count(b"data: ") == b"".join(together).count(b"data: ")
+
+
+async def test_much_is_not_held_back() -> None:
+    head, body = post({**ASK, "messages": [{"role": "user", "content": "x" * 4000}], "stream": True})
+    writes = await sent(Wire(), head + body)
+    assert sum(map(len, writes)) > 100_000
+    assert max(map(len, writes)) < 32 * 1024
 
 
 async def test_a_head_without_a_body_is_sent_too() -> None:
