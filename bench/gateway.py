@@ -40,6 +40,7 @@ WHOLE_TOKENS, STREAM_TOKENS = 16, 256
 ANSWERS_OF_LITELLM_MIN, PIECES_OF_LITELLM_MIN, ADDED_OF_ROUTER_MAX = 20.0, 30.0, 5.0
 UPSTREAM, OURS, LITELLM, ROUTER = "the upstream itself", "Segue", "LiteLLM", "sglang-router"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_MASTER = "sk-" + "0123456789abcdef" * 3
 _ASKED = "How many people live on the island now?"
 
 
@@ -132,6 +133,8 @@ model_list:
       api_key: none
 litellm_settings:
   telemetry: false
+general_settings:
+  master_key: {_MASTER}
 """
     (folder / "litellm.yaml").write_text(told, encoding="utf-8")
     tool = str(Path(interpreter).parent / "litellm")
@@ -164,7 +167,7 @@ def gates(given: argparse.Namespace) -> Iterator[dict[str, Gate]]:
             port = free_port()
             command, env = litellm(folder, given.litellm, port, behind.port), {"LITELLM_MODE": "PRODUCTION"}
             pid = stack.enter_context(server(command, port, "/health/liveliness", PROCESSOR, env, 300.0))
-            found[LITELLM] = Gate(Server(port, pid), chat, "bench", ["Authorization: Bearer none"])
+            found[LITELLM] = Gate(Server(port, pid), chat, "bench", [f"Authorization: Bearer {_MASTER}"])
         yield found
 
 

@@ -1,21 +1,26 @@
 """What is said behind prefixes that end inside a token, greedily, beside what the plain tokens lead to.
 
 `plain` and `seam` are Segue's embedded engine with the same prompt ids, with the search for the seam and
-without.  llama.cpp's own server, and vLLM where it is named, get the same prefix in their own way.
+without.  llama.cpp's own server, and vLLM where it is named, get the same prefix in their own way; then Segue
+in front of that vLLM, where its model is named by a folder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from bench import report
 from bench.continuation.prompt import ASKED, Said, fresh, pipeline, request, say
 from bench.continuation.results import Result, Settings
-from bench.continuation.servers import LlamaServer, vllm
+from bench.continuation.servers import LlamaServer, Vllm, vllm
 from bench.model import engine_for, model_file
 from bench.peer import Peer
 from segue.core.request import Sampling
+from segue.engine.remote.kinds import Reading, remote
+from segue.engine.remote.spec import RemoteSpec, Site
 from segue.prompt.template import render
 
 TOKENS = 10
@@ -61,6 +66,8 @@ async def _measure(settings: Settings) -> Result:
     with vllm(settings, model, lambda user: header) as third:
         said = [(await third.say(ASKED, prefix, TOKENS, GREEDY)).text if third else "" for prefix in prefixes]
         others |= {"vLLM": said} if third else {}
+        if third and settings.vllm_model and (Path(settings.vllm_model) / "tokenizer.json").is_file():
+            others["Segue over vLLM"] = await _through(third, Path(settings.vllm_model), prefixes)
     rows = []
     for number, (prefix, (plain, seam)) in enumerate(zip(prefixes, found, strict=True)):
         cells = [plain.text, *(told[number] for told in others.values()), seam.text]
@@ -70,6 +77,18 @@ async def _measure(settings: Settings) -> Result:
     text = report.table("What comes next, greedily", head, rows, left=len(head) - 1)
     note = "" if settings.vllm else "vLLM: not run (name a Python that has it with --vllm).\n"
     return Result("live", f"{len(prefixes)} prefixes, {TOKENS} tokens, {model.name}", f"{text}\n{note}")
+
+
+async def _through(server: Vllm, files: Path, prefixes: Sequence[str]) -> list[str]:
+    """What Segue says in front of it."""
+    spec = RemoteSpec("bench", "vllm", files, model="bench", context_tokens=4096)
+    engine = remote(spec, Site(f"http://127.0.0.1:{server.port}"), Reading(spec))
+    await engine.start()
+    try:
+        over = pipeline(engine)
+        return [(await say(over, request(ASKED, prefix, TOKENS, GREEDY, fresh()))).text for prefix in prefixes]
+    finally:
+        await engine.close()
 
 
 def measure(settings: Settings) -> Result:

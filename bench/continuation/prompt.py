@@ -11,8 +11,8 @@ from itertools import pairwise
 from segue.core.events import Ended, Failed, Finished, Started, Text
 from segue.core.generation import ModelCard, Seam, SeamFound, Segment
 from segue.core.request import Caller, Message, Request, Sampling
+from segue.engine.base import Engine
 from segue.engine.llama.context import Model
-from segue.engine.llama.engine import LlamaEngine
 from segue.pipeline import Pipeline
 from segue.prompt.answers import Answers
 from segue.prompt.template import render
@@ -69,7 +69,7 @@ def request(
     )
 
 
-def pipeline(engine: LlamaEngine) -> Pipeline:
+def pipeline(engine: Engine) -> Pipeline:
     """Segue as it is served by default, over one engine."""
     return Pipeline(lambda name: engine, seam=Seam(), answers=Answers(ANSWERS_MAX, ANSWERS_BYTES_MAX))
 

@@ -53,12 +53,12 @@ class Vllm:
     """vLLM's OpenAI-compatible server at a port of this machine; `rendered` is the template's prompt."""
 
     def __init__(self, port: int, rendered: Callable[[str], str]) -> None:
-        self._port, self._rendered = port, rendered
+        self.port, self._rendered = port, rendered
 
     async def say(self, user: str, prefix: str | None, tokens: int, sampling: Sampling) -> Said:
         """Its prefix cache is on, as by default."""
         body = {"model": "bench", "prompt": self._rendered(user) + (prefix or ""), "max_tokens": tokens}
-        answer = await ask(self._port, post("/v1/completions", body | _drawn(sampling) | _STREAM))
+        answer = await ask(self.port, post("/v1/completions", body | _drawn(sampling) | _STREAM))
         return _read(answer, lambda choice: choice.get("text"))
 
 
