@@ -33,7 +33,7 @@ from bench.process import KEY, children, cpu_s, files_allowed, free_port, pin, r
 IDLE, SLOW, SECONDS = 1000, 1000, 300.0
 PACE_S = 10.0
 SLOW_BYTES_PER_S = 1024
-SLOW_TOKENS = 3000
+SLOW_TOKENS = 2000
 GROWTH_MAX, HARM_MAX = 1.1, 3.0
 """Memory in the last third over that of the first; the other's median wait beside the crowd over that without, the
 crowd's own work included."""

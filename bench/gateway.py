@@ -16,10 +16,12 @@ router`); who is not there is left out, and named.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import report
-from bench.client import post
+from bench.client import ask, post
 from bench.hammer import Load, hammer
 from bench.model import SMALL, model_file
 from bench.overhead import PROCESSOR, Server
@@ -41,6 +43,7 @@ ANSWERS_OF_LITELLM_MIN, PIECES_OF_LITELLM_MIN, ADDED_OF_ROUTER_MAX = 20.0, 30.0,
 UPSTREAM, OURS, LITELLM, ROUTER = "the upstream itself", "Segue", "LiteLLM", "sglang-router"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MASTER = "sk-" + "0123456789abcdef" * 3
+_PAUSE_S = 0.3
 _ASKED = "How many people live on the island now?"
 
 
@@ -171,6 +174,16 @@ def gates(given: argparse.Namespace) -> Iterator[dict[str, Gate]]:
         yield found
 
 
+def warm(found: Mapping[str, Gate]) -> None:
+    """Ask each a few times.  Raises OSError for one that does not answer as it should."""
+    for name, gate in found.items():
+        for number in range(6):
+            answer = asyncio.run(ask(gate.server.port, gate.asked(WHOLE_TOKENS, stream=bool(number % 2))))
+            told = answer.body()
+            if answer.status != 200 or b" a" not in told:
+                raise OSError(f"{name} answered {answer.status}: {told[:300].decode('utf-8', 'replace')}")
+
+
 def measured(
     found: Mapping[str, Gate], rounds: int, seconds: float, clients: Sequence[int]
 ) -> dict[tuple[str, str, int], list[Seen]]:
@@ -184,6 +197,7 @@ def measured(
                     load = hammer(gate.server.port, gate.asked(tokens, kind == "stream"), kind, count, seconds)
                     used = gate.server.cpu_s() - before
                     seen[kind, name, count].append(Seen(load, used, resident_kib(gate.server.pid) / 1024))
+                    time.sleep(_PAUSE_S)  # whoever was left in the middle of a stream notices it
     return seen
 
 
@@ -215,8 +229,7 @@ def rate(runs: Sequence[Seen], kind: str) -> list[float]:
 
 def each(runs: Sequence[Seen], kind: str) -> list[float]:
     """The same, in a second of the server's processor time."""
-    many = [1.0 if kind == "whole" else run.load.pieces / run.load.answers for run in runs]
-    return [run.load.total * of / max(run.cpu_s, 1e-3) for run, of in zip(runs, many, strict=True)]
+    return [(run.load.total if kind == "whole" else run.load.total_pieces) / max(run.cpu_s, 1e-3) for run in runs]
 
 
 def rates_table(
@@ -263,8 +276,8 @@ def cost_table(seen: Mapping[tuple[str, str, int], list[Seen]], names: Sequence[
     rows = []
     for name in names:
         whole, stream = (
-            report.spread([1000 * run.cpu_s / run.load.total for run in seen[kind, name, 32]])
-            for kind in ("whole", "stream")
+            report.spread([1000 * of / value for value in each(seen[kind, name, 32], kind)])
+            for kind, of in (("whole", 1), ("stream", STREAM_TOKENS))
         )
         most = max(
             run.resident_mib for count in clients for kind in ("whole", "stream") for run in seen[kind, name, count]
@@ -281,6 +294,7 @@ def measure(options: argparse.Namespace) -> str:
     head = report.heading(f"As a gateway: {rounds} rounds of {seconds} s", report.command("gateway", options))
     files_allowed(4096)
     with gates(options) as found:
+        warm(found)
         seen = measured(found, rounds, seconds, clients)
     names = [*found]
     parts = [head, _peers(options)]

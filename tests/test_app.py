@@ -233,6 +233,8 @@ class Wire(asyncio.Transport):
         assert not self.closed
         self.writes.append(bytes(data))
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
     def close(self) -> None:
         self.closed = True
 

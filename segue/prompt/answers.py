@@ -177,19 +177,30 @@ def _begins(old: Recorded, new: Recorded) -> bool:
     return same and new.ids[: len(old.ids)] == old.ids
 
 
+_ASIDE_MAX = 64
+"""Chunks of an answer that are put aside before they are written down."""
+
+
 class Recorder:
     """Takes down one answer while it comes, and hands its choices to `Answers` when it is over.
 
-    While it comes its chunks are only put aside (`saw`): a piece of a stream may cost some microseconds in all.
+    While it comes its chunks are only put aside (`saw`), a piece of a stream may cost some microseconds in all; now and
+    then they are written down, which takes a tenth of their room.
     """
 
-    __slots__ = ("_answers", "_chunks", "_prefix", "_prompt", "_resumed", "saw")
+    __slots__ = ("_answers", "_chunks", "_drafts", "_prefix", "_prompt", "_resumed")
 
     def __init__(self, answers: Answers, prompt: Prompt, prefix: bytes, resumed: Resumed | None) -> None:
         self._answers, self._prompt, self._resumed = answers, prompt, resumed
         self._prefix = prefix
         self._chunks: list[Chunk] = []
-        self.saw = self._chunks.append
+        self._drafts: dict[int, _Draft] = {}
+
+    def saw(self, chunk: Chunk) -> None:
+        """The answer goes on."""
+        self._chunks.append(chunk)
+        if len(self._chunks) >= _ASIDE_MAX:
+            self._write()
 
     def turned(self, prompt: Prompt) -> None:
         """The answer, which has no prefix, is given to another prompt."""
@@ -197,22 +208,27 @@ class Recorder:
 
     def keep(self) -> None:
         """The answer is over, or broken off: what was said counts either way."""
-        if not self._chunks or not self._answers.on:
+        self._write()
+        if not self._drafts:
             return
         prompt = self._prompt
         where = place(prompt.workspace, prompt.model, prompt.ids[: prompt.answer_at], prompt.constraint)
-        drafts: dict[int, _Draft] = {}
-        for chunk in self._chunks:
-            draft = drafts.get(chunk.choice)
-            if draft is None:
-                draft = drafts[chunk.choice] = self._draft(chunk.joined)
-            draft.say(chunk.ids, chunk.data)
-        for choice, draft in drafts.items():
+        for choice, draft in self._drafts.items():
             if draft.known:
                 recorded = draft.recorded(prompt.decoding, prompt.first_choice + choice)
                 self._answers.keep(where, recorded)
                 if not prompt.documents:
                     self._answers.say(prompt.workspace, where, recorded)
+
+    def _write(self) -> None:
+        """Write down what was put aside."""
+        if self._answers.on:
+            for chunk in self._chunks:
+                draft = self._drafts.get(chunk.choice)
+                if draft is None:
+                    draft = self._drafts[chunk.choice] = self._draft(chunk.joined)
+                draft.say(chunk.ids, chunk.data)
+        self._chunks.clear()
 
     def _draft(self, joined: Joined | None) -> _Draft:
         prompt, resumed, data = self._prompt, self._resumed, bytearray(self._prefix)

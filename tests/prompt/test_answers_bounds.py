@@ -27,6 +27,25 @@ def test_text_of_which_nobody_knows_the_tokens_is_not_kept() -> None:
     assert found(answers, "x") == ([3], b""), "the other choice is"
 
 
+@pytest.mark.parametrize("aside", [1, 2, 3])
+def test_when_it_is_written_down_does_not_matter(aside: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, bit_by_bit = table(), table()
+    record(at_once, SAID)
+    monkeypatch.setattr("segue.prompt.answers._ASIDE_MAX", aside)
+    record(bit_by_bit, SAID)
+    assert bit_by_bit.held == at_once.held
+    for text in ("The", "The cap"):
+        assert found(bit_by_bit, text) == found(at_once, text)
+
+
+def test_little_is_put_aside() -> None:
+    for answers in (table(), table(0, 0)):
+        recorder = Recorder(answers, Prompt("r", "model", "space", HEADER, len(HEADER), HOW, 100), b"", None)
+        for _ in range(1000):
+            recorder.saw(Chunk(0, (1,), b"a"))
+        assert len(recorder._chunks) < 100
+
+
 def test_an_answer_without_tokens_is_not_kept() -> None:
     answers = table()
     record(answers, [], prefix=[(1, b"a")])

@@ -76,6 +76,7 @@ class Client:
                 if len(kept) > bounds.line_bytes_max:
                     raise EngineFailed("an upstream's line is too long")
                 told = [line.partition(b":")[2].strip() for line in lines if line.startswith((b"data:", b"error:"))]
+                del part, lines  # whoever is slow to take what was told may wait long
                 if told:
                     yield told
                     until = clock() + bounds.silence_s

@@ -19,9 +19,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from segue.core.errors import EngineLost, TimedOut
 
 HEAD_BYTES_MAX = 64 * 1024
-HELD_BYTES_MAX = 16 * 1024
+HELD_BYTES_MAX = 8 * 1024
 """More than this is not kept for whoever takes it later; a read may have brought as much again."""
-READ_BYTES = 16 * 1024
+READ_BYTES = 8 * 1024
 _LENGTHS = (b"content-length", b"transfer-encoding")
 
 
