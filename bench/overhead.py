@@ -159,8 +159,9 @@ def stage_tables(whole: Costs, piece: Costs, seen: Mapping[str, list[Seen]]) -> 
 
 def _each(seen: Mapping[str, list[Seen]], what: str) -> float:
     """Answers, or pieces of streams, in a second of the server's processor time."""
-    per_answer = seen[what][0].load.pieces / seen[what][0].load.answers if what.startswith("stream") else 1
-    return report.spread([one.load.total * per_answer / one.cpu_s for one in seen[what]]).median
+    streams = what.startswith("stream")
+    done = [(one.load.total_pieces if streams else one.load.total) / one.cpu_s for one in seen[what]]
+    return report.spread(done).median
 
 
 def memory_table(model: str, streams: int) -> str:
