@@ -177,6 +177,9 @@ class Crew:
         loop.add_signal_handler(signal.SIGHUP, self._tell_serving, signal.SIGHUP)
 
     def _end(self, how: signal.Signals) -> None:
+        if not self._ending.is_set():
+            # As long as it is held here, who knocks waits, also when nobody takes connections any more.
+            asyncio.get_running_loop().call_later(self._settings.server.leave_s, self._listening.close)
         self._ending.set()
         for process in self._processes.values():
             _send(process, how)

@@ -79,3 +79,23 @@ async def test_nobody_is_waited_for_where_nothing_is_said() -> None:
         server.handle_exit(signal.SIGTERM, None)
         assert (await slow).text == "done"
         await asyncio.wait_for(task, 5)
+
+
+async def test_a_shared_port_is_let_go_of() -> None:
+    """Whoever knocks when nobody takes connections any more is refused, and does not wait for one who is gone."""
+    config = uvicorn.Config(app, http=Connection, lifespan="off", log_config=None)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server = LeavingServer(config, 0.0, lambda: None, shared=listening)
+    task = asyncio.create_task(server._serve([listening]))
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
+        assert (await http.get("/")).text == "done"
+        slow = asyncio.create_task(http.get("/slow"))
+        await asyncio.sleep(0.2)
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.sleep(0.4)
+        with pytest.raises(httpx.ConnectError):
+            await http.get("/")
+        assert (await slow).text == "done"
+    await asyncio.wait_for(task, 5)

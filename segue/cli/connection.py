@@ -56,6 +56,7 @@ class LeavingServer(uvicorn.Server):
         """Listen no more, and end what runs."""
         if self._shared is not None:
             asyncio.get_running_loop().remove_reader(self._shared)
+            self._shared.close()  # when all have, whoever knocks is refused, and can go elsewhere
             await asyncio.gather(*self._arriving, return_exceptions=True)
         await super().shutdown([] if self._shared is not None else sockets)
 

@@ -40,7 +40,7 @@ def start(postgres: Postgres, buckets: BucketServer, tmp_path: Path) -> Start:
         "SEGUE_FILES_BUCKET_KEY": place.key,
         "SEGUE_FILES_BUCKET_SECRET": place.secret,
         "SEGUE_FILES_CALLS_PER_S": "0",
-        "SEGUE_SERVER_LEAVE_S": "0.8",
+        "SEGUE_SERVER_LEAVE_S": "1.5",
         "SEGUE_AUTH_ADMIN_KEY": ADMIN,
     }
 
@@ -49,7 +49,7 @@ def start(postgres: Postgres, buckets: BucketServer, tmp_path: Path) -> Start:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         named = "segue-scripted" if model is None else SMALL
-        with serving(model or folder / "none", named, folder, **shared, **more) as server:
+        with serving(model or folder / "none", named, folder, **(shared | more)) as server:
             yield server
 
     return started
@@ -133,11 +133,11 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(250)
 
     def _ask(self, number: int) -> None:
         headers = {"Authorization": f"Bearer {self.key}"}
-        with httpx.Client(base_url=self.base, headers=headers, timeout=60, trust_env=False) as http:
+        with httpx.Client(base_url=self.base, headers=headers, timeout=240, trust_env=False) as http:
             while not self._over.is_set():
                 try:
                     if number % 2:
@@ -214,11 +214,16 @@ def test_two_servers_are_one(start: Start) -> None:
 def test_two_servers_with_a_real_model_are_one(start: Start, small_model: Path) -> None:
     """The same with several processes each, and answers that take their time: those that run when a server is told to
     go are said to their end."""
-    more = {"model": small_model, "SEGUE_SERVER_WORKERS": "2", "SEGUE_ENGINE_THREADS": "1"}
+    more: dict[str, Any] = {
+        "model": small_model,
+        "SEGUE_SERVER_WORKERS": "2",
+        "SEGUE_ENGINE_THREADS": "1",
+        "SEGUE_SERVER_LEAVE_S": "3",
+    }
     asked = {
         "model": "qwen-plus",
         "messages": [{"role": "user", "content": "Tell me a story about a lighthouse keeper."}],
-        "max_tokens": 60,
+        "max_tokens": 40,
         "temperature": 0,
     }
     running = {name: ExitStack() for name in ("a", "b")}
