@@ -279,6 +279,13 @@ def test_a_key_is_made_and_revoked(console: Tab, small: Server) -> None:
     assert secret not in page.content()
     with http(small, secret) as client:
         assert client.get("/console/session").json()["workspace"] == "team-a"
+        page.get_by_role("button", name="Change robot").click()
+        page.get_by_label("Role", exact=True).select_option("read-only")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("row", name="robot")).to_contain_text("read-only")
+        while client.get("/console/session").json()["role"] != "read-only":
+            page.wait_for_timeout(100)  # servers look for changes now and then
+        assert client.post(CHAT, json={"model": SMALL, "messages": []}).status_code == 403
         page.get_by_role("button", name="Revoke robot").click()
         page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
         expect(page.locator("[data-standing=revoked]")).to_have_count(1)
