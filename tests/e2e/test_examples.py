@@ -38,7 +38,7 @@ SHOWN = {
     "openai_node.mjs": r"(?s)def fib\(n\):.*return n\b",
     "openai_sdk.py": r"(?s)def fib\(n\):.*return n\b",
     "pydantic_ai_typed.py": r"City \{'name': '.+', 'country': '.+'\}",
-    "qwen_agent_tool.py": r"(?s)assistant: calls \{.*lamp.*42",
+    "qwen_agent_tool.py": r"(?s)assistant: calls \{.*lamp.*assistant: .*42",
 }
 
 
