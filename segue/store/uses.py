@@ -70,6 +70,9 @@ def _times(
     rows: Rows, by: Sequence[Side], range: Range, first: Sequence[str], last: Sequence[str]
 ) -> Mapping[tuple[str, ...], Sequence[Spread]]:
     """How long the answers of a page took: until the first text, in all, and how many tokens they had a second then."""
+    if range.key and not range.workspace:  # records are found by workspaces, and a key is of one
+        owners = rows.all("SELECT DISTINCT workspace FROM usage_days WHERE key_id = ?", range.key)
+        range = replace(range, workspace=owners[0][0]) if len(owners) == 1 else range
     if by[0] == "day":
         range = replace(range, since=first[0], until=last[0])
     condition, values = where(range, True)

@@ -68,7 +68,7 @@ class Guided(Bench):
 
     def add(self, message: frames.Open) -> list[Strand]:
         if message.grammar:
-            self.guides.compile(message.grammar)
+            self.guides.compile(message.grammar, message.workspace)
         made = strands_of(message, self.vocabulary, self.guides)  # type: ignore[arg-type]
         for strand in made:
             self.lane.add(strand)
