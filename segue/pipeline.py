@@ -229,10 +229,9 @@ class Pipeline:
 
     async def _read(self, request: Request, engine: Engine, card: ModelCard, seen: Shown) -> Read:
         """The conversation in tokens, with what it is given of its documents.  Raises Fault."""
-        files = any(source.id is not None for source in request.documents or ())
 
         async def ids(shown: Request) -> list[int]:
-            if files and self._inspector is not None:
+            if self._inspector is not None and any(source.id is not None for source in request.documents or ()):
                 await self._inspector.given(request, shown)
             turn = self._turn(shown, card)
             budget.size(turn.header + turn.prefix, card)
