@@ -261,6 +261,8 @@ def verdicts(seen: Mapping[tuple[str, str, int], list[Seen]], names: Sequence[st
         times = report.ratios(rate(ours, "whole"), rate(theirs, "whole"))
         verdict = report.met(times.median, least=ANSWERS_OF_LITELLM_MIN)
         rows.append([f"answers a second, {count} clients", times.text(1), f">= {ANSWERS_OF_LITELLM_MIN:.0f}", verdict])
+        times = report.ratios(each(ours, "whole"), each(theirs, "whole"))
+        rows.append([f"answers a processor second, {count} clients", times.text(1), "", ""])
     for count in clients:
         ours, theirs = seen["stream", OURS, count], seen["stream", LITELLM, count]
         times = report.ratios(each(ours, "stream"), each(theirs, "stream"))
