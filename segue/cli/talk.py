@@ -48,19 +48,13 @@ class Talk:
         while True:
             try:
                 line = self._lines.read(_PROMPT)
+                self._stopped_at = None
+                self._take(line)
             except Left:
                 break
             except Discarded as discarded:
                 if self._leaves(discarded):
                     break
-                continue
-            self._stopped_at = None
-            try:
-                self._take(line)
-            except Left:
-                break
-            except Discarded:
-                say("(unchanged)")
             except Stop as stop:
                 self._troubled = True
                 say(f"error: {stop.message}")
@@ -193,9 +187,13 @@ class Talk:
         if what:
             raise Stop("say /edit or /edit answer")
         several = "\n" in turn.question and self._lines.interactive
-        text = _edited(turn.question).strip("\n") if several else self._lines.read(_PROMPT, turn.question)
+        try:
+            text = _edited(turn.question).strip("\n") if several else self._lines.read(_PROMPT, turn.question)
+        except Discarded:
+            text = ""
         if not text.strip():
-            raise Discarded(empty=True)
+            say("(unchanged)")
+            return
         turn.question, turn.answer, turn.thought, turn.tries = text, "", "", 0
         self._answer()
 
