@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from array import array
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class RemoteEngine:
         if guide is not None:
             guide.consume(ids[prompt.answer_at :])
         left = prompt.output_tokens_max - (chunk is not None)
-        strand = Strand(upstream, prompt, choice, ids, left, space, guide, None if chunk else joined)
+        strand = Strand(upstream, prompt, choice, array("i", ids), left, space, guide, None if chunk else joined)
         return _Begun(strand, chunk)
 
     async def _guide(self, grammar: str, workspace: str) -> Guide:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
@@ -60,7 +61,7 @@ class Strand:
     upstream: Upstream
     prompt: Prompt
     choice: int
-    ids: list[int]
+    ids: array[int]
     left: int
     space: str
     guide: Guide | None = None
@@ -232,7 +233,7 @@ class Strand:
             self.cached = said.cached
         self._counted += len(ids)
         self.left -= len(ids)
-        self.ids += ids
+        self.ids.extend(ids)
         return Chunk(self.choice, ids, words.piece(ids[0]) if len(ids) == 1 else b"".join(words.pieces(ids)))
 
     async def _take(self, said: Said, ids: Sequence[int], single: bool) -> Chunk:

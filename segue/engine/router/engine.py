@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from array import array
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,7 @@ class _Placed:
 class _Choice:
     """What one choice has said so far."""
 
-    ids: list[int] = field(default_factory=list)
+    ids: array[int] = field(default_factory=lambda: array("i"))
     joined: Joined | None = None
     ended: bool = False
 
@@ -78,7 +79,7 @@ class _Answer:
         """A chunk is on its way to the caller."""
         choice = self.choices[chunk.choice]
         choice.joined = chunk.joined or choice.joined
-        choice.ids += chunk.ids
+        choice.ids.extend(chunk.ids)
         self.said += len(chunk.ids)
         choice.ended = chunk.finish is not None
 
