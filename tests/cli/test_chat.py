@@ -272,7 +272,7 @@ def test_errors_say_what_to_do_next(environment: dict[str, str], tmp_path: Path,
 def test_with_a_model_of_its_own(spawn: Spawn, small_model: Path, tmp_path: Path) -> None:
     """No server is named: the model is loaded here, Ctrl-C stops it, and it is gone with the command."""
     variables = {"SEGUE_MODELS_DIR": str(small_model.parent), "SEGUE_ENGINE_KV_TOKENS": "2048"}
-    child = spawn("chat", "--model", "smollm2-135m-instruct", "--seed", "3", "--max-tokens", "400", **variables)
+    child = spawn("chat", "--model", "smollm2-135m-instruct", "--seed", "3", "--max-tokens", "150", **variables)
     child.expect("loaded here")
     child.expect(PROMPT)
     child.sendline("Write a long story about a fox.")
