@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from tests.databases import make_database as make_database
 from tests.databases import postgres as postgres
 from tests.databases import postgres_server as postgres_server
 from tests.tiny_vl import write_model, write_projector
+
+# Whoever starts the tests in the background leaves them deaf to Ctrl-C, and so would be all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("shared", deadline=None)  # a busy machine is no mistake in the code
 settings.load_profile("shared")
