@@ -177,7 +177,7 @@ class Uploads:
         mark, claim = data[:32], data[32:]
         try:
             key, workspace, folder, until = json.loads(claim)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise KeyInvalid from error
         if not all(isinstance(each, str) for each in (key, workspace, folder)) or not isinstance(until, int):
             raise KeyInvalid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from dataclasses import replace
@@ -78,6 +79,10 @@ async def test_a_ticket_is_of_one_key_and_one_time(tmp_path: Path) -> None:
         for broken in ("", "AAAA", "é", permit.ticket[:-4], permit.ticket[:-1] + "_", "A" + permit.ticket[1:]):
             with pytest.raises(KeyInvalid):
                 uploads.holder(broken)
+        for claim in ("1", "null", "true", "{}", '["w"]', "[" * 40_000, '["\\ud800","w","f",9]'):
+            made = base64.urlsafe_b64encode(bytes(32) + claim.encode()).decode().rstrip("=")
+            with pytest.raises(KeyInvalid):
+                uploads.holder(made)
         house.now += 11
         with pytest.raises(KeyInvalid):
             uploads.holder(permit.ticket)
