@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import signal
 import struct
 from collections.abc import Sequence
@@ -49,7 +50,10 @@ class Decoder:
     async def decode(self, workspace: str, file: int, tasks: Sequence[words.Task]) -> list[Decoded]:
         """What each task asks for, of the pieces in the open `file`, for a workspace.  Raises MediumRefused."""
         async with self._turns.turn(workspace):
-            process = await started(_START, (words.asked_to(words.Asked(list(tasks), self._limits)),), file, _NICE)
+            asked = words.asked_to(words.Asked(list(tasks), self._limits))
+            if len(asked) > words.ASKED_CHARS_MAX:
+                raise MediumRefused("large", len(asked), words.ASKED_CHARS_MAX)
+            process = await started(_START, (asked,), file, _NICE)
             hearing = _Hearing(tasks, self._limits)
             assert process.stdout is not None
             try:
@@ -111,6 +115,8 @@ class _Hearing:
                 self.done = not self._owed
             case words.Failed():
                 log.debug("a picture or video cannot be shown: %s, %s", word.why, word.detail[:_DETAIL_CHARS_MAX])
+                if not (math.isfinite(word.one) and math.isfinite(word.other)):
+                    raise ValueError("no numbers")
                 raise MediumRefused(word.why, word.one, word.other)
 
     def _picture(self, word: words.Picture) -> None:
@@ -123,6 +129,8 @@ class _Hearing:
         area = word.width * word.height
         if not fits or area > max(task.high, task.low, task.patch**2) or len(shown) >= most:
             raise ValueError("a picture of a size that nobody asked for")
+        if not 0 <= word.seconds <= max(self._limits.video_seconds_max, 1 / task.fps):
+            raise ValueError("a time that nobody asked for")
         if shown and shown[0][:2] != (word.width, word.height):
             raise ValueError("frames of several sizes")
         self._owed = area * _BYTES

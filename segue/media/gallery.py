@@ -86,6 +86,9 @@ class Gallery:
             else:
                 pieces = [data[source] for source in plan.sources]
                 waiting[key] = _Waiting(key, plan.task, pieces, [place])
+        size = sum(len(piece) for each in waiting.values() for piece in each.pieces)
+        if size > self._limits.stills_bytes_max:  # one picture may be a frame many times
+            raise MediumRefused("large", size, self._limits.stills_bytes_max)
         if waiting:
             found |= await self._decoded(workspace, list(waiting.values()))
         return found

@@ -16,6 +16,8 @@ from segue.media.limits import DecodeLimits
 
 FRAME_BYTES_MAX = (1 << 20) + 64
 PIECE_BYTES = 1 << 20
+ASKED_CHARS_MAX = 120_000
+"""Linux takes no argument of 128 KiB."""
 _LENGTH = struct.Struct("<I")
 HEAD_BYTES = _LENGTH.size
 

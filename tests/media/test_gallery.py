@@ -17,9 +17,11 @@ from segue.caged.process import entry, killed, started
 from segue.core.errors import MediumRefused, TimedOut
 from segue.core.media import Medium, Picture, View
 from segue.core.places import count
+from segue.media import words
+from segue.media.decoder import Decoder, _Hearing
 from segue.media.gallery import Gallery
 from segue.media.limits import DecodeLimits, FetchLimits, MediaLimits
-from segue.media.words import Asked, asked_to
+from segue.media.words import Asked, Task, asked_to
 from tests.media.pictures import (
     COLOUR,
     SIGHT,
@@ -341,6 +343,42 @@ async def test_a_video_that_is_too_long() -> None:
     viewer = gallery(decoding=DecodeLimits(video_seconds_max=3))
     with pytest.raises(MediumRefused, match="long"):
         await viewer.see("w", [moved(uri(film(seconds=4), "video/mp4"))], SIGHT)
+
+
+async def test_one_picture_many_times_is_not_written_down_without_limit() -> None:
+    data = saved(plain(280, 280))
+    tight = gallery(limits=MediaLimits(stills_bytes_max=6 * len(data)))
+    (view,) = await tight.see("w", [moved(*[uri(data)] * 4, frames=True)], SIGHT)
+    assert len(view.pictures) == 4
+    for media in (
+        [moved(*[uri(data)] * 8, frames=True)],
+        [moved(*[uri(data)] * 4, frames=True, fps=n) for n in (1, 3)],
+    ):
+        with pytest.raises(MediumRefused, match="large"):
+            await tight.see("w", media, SIGHT)
+
+
+async def test_more_than_can_be_asked_at_once_is_refused() -> None:
+    tasks = [Task("frames", [1000] * 512, 28, 1, 1, 1, 1.0, 512)] * 60
+    with pytest.raises(MediumRefused, match="large"):
+        await Decoder(DecodeLimits(), 1).decode("w", 0, tasks)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(words.Picture(0, 28, 28, seconds) for seconds in (float("nan"), float("inf"), -1.0, 1e9)),
+        words.Failed("long", float("nan"), 0.0),
+        words.Failed("small", 0.0, float("-inf")),
+    ],
+    ids=str,
+)
+async def test_a_process_that_says_nonsense_is_not_believed(word: words.Word) -> None:
+    pipe = asyncio.StreamReader()
+    pipe.feed_data(words.pack(word))
+    pipe.feed_eof()
+    with pytest.raises(ValueError, match=r"nobody asked|no numbers"):
+        await _Hearing([Task("video", [0], 28, 1, 784, 784, 2.0, 4)], DecodeLimits()).hear(pipe)
 
 
 async def test_a_video_is_fetched_to_a_file_and_bounded() -> None:
