@@ -229,7 +229,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         begun = time.monotonic()
-        fields: dict[str, object] = {"method": scope["method"], "path": scope["path"], "status": 0}
+        fields: dict[str, object] = {"method": scope["method"], "path": "", "status": 0}
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -242,8 +242,16 @@ class Access:
         try:
             await self._app(scope, receive, noted)
         finally:
+            fields["path"] = _path(scope)
             fields["total_ms"] = round((time.monotonic() - begun) * 1000)
             _note("request", fields)
+
+
+def _path(scope: Scope) -> str:
+    """What was asked for; an address that ends in a ticket opens something, and is written without."""
+    path: str = scope["path"]
+    ticket = scope.get("path_params", {}).get("ticket")
+    return path.removesuffix(ticket) + "..." if ticket else path
 
 
 class _Entry(logging.LogRecord):

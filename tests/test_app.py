@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from segue.app import build
 from segue.catalogue.table import CatalogueInvalid
 from segue.cli.connection import Connection
-from segue.config import Auth, Engine, Log, Models, Server, Settings
+from segue.config import Auth, Engine, Files, Log, Models, Server, Settings
 from segue.core.errors import EngineFailed
 from segue.engine.house import House
 from segue.engine.scripted import Echo, Failure, Scripted, scripted_card
@@ -210,6 +210,14 @@ async def test_the_log_as_objects(log: Callable[[], str]) -> None:
     assert (answered["message"], answered["level"], answered["outcome"]) == ("answered", "info", "finished")
     assert (request["message"], request["path"], request["status"]) == ("request", CHAT, 200)
     assert request["request_id"] == answered["request_id"]
+
+
+async def test_a_ticket_in_an_address_is_not_written_down(log: Callable[[], str], tmp_path: Path) -> None:
+    write_log("info", "json")
+    async with running(build(replace(settings(), files=Files(dir=tmp_path), log=Log(access=True)))) as client:
+        assert (await client.post("/api/v1/uploads/c2VjcmV0")).status_code == 401
+    (request,) = map(json.loads, log().splitlines())
+    assert (request["path"], request["status"]) == ("/api/v1/uploads/...", 401)
 
 
 def test_an_entry_outside_any_loop_is_written_at_once(log: Callable[[], str]) -> None:
