@@ -179,16 +179,21 @@ class LlamaEngine:
                 log.error("the engine process ended; it is started again", extra={"restarts": self._restarts})
             self._after_death()
             await asyncio.sleep(_RESTART_PAUSES_S[0] if was_ready else pause)
+            if self._closing:
+                return
 
     async def _run_once(self) -> bool:
         """One life of the process.  Returns whether it ever was ready."""
         try:
             line = self._line = await self._link.open(self._spec)
         except OSError as error:
-            if self._link.own:
+            if self._link.own and self._card is None:
                 raise
-            self._failure = f"the shared engine cannot be reached: {error}"
+            what = "the engine process cannot be started" if self._link.own else "the shared engine cannot be reached"
+            self._failure = f"{what}: {error}"
             return False
+        if self._closing:  # it was closed while this line was being opened
+            line.writer.close()
         was_ready = False
         try:
             while True:
