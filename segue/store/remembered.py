@@ -64,6 +64,7 @@ class Remembered:
         """Rows and bytes that were put since the bounds were last looked at."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._swept_at = 0.0
 
@@ -90,10 +91,18 @@ class Remembered:
         )
 
     async def remove(self, kind: str, workspace: str, name: str) -> bool:
-        """Forget a thing.  False: there was none."""
-        await self.settled()
+        """Forget a thing.  False: there was none.
+
+        It waits for what is being written, and not for the queue: under load that is never empty.
+        """
+        what = kind, workspace, name
+        kept = deque(each for each in self._queue if (each.kind, each.workspace, each.name) != what)
+        waited = len(kept) < len(self._queue)
+        self._queue = kept
+        self._queue_bytes = sum(len(each.data) for each in kept)
         sql = "DELETE FROM remembered WHERE kind = ? AND workspace = ? AND name = ?"
-        return await self._database.change(lambda rows: rows.run(sql, kind, workspace, name) > 0, _PART)
+        async with self._writing:
+            return await self._database.change(lambda rows: rows.run(sql, *what) > 0, _PART) or waited
 
     async def settled(self) -> None:
         """Return when what was put is in the rows, or was given up."""
@@ -125,8 +134,11 @@ class Remembered:
                 await self._wake.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ROWS_MAX))]
             self._queue_bytes -= sum(len(each.data) for each in batch)
+            if not batch:  # all of it was forgotten
+                continue
             try:
-                await self._database.change(self._act(batch), _PART)
+                async with self._writing:
+                    await self._database.change(self._act(batch), _PART)
                 failing = False
             except Exception:  # whatever it is: only memory is lost
                 if not failing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -68,6 +69,30 @@ async def test_what_one_has_put_the_other_finds(make: Make, clock: Clock) -> Non
     clock.now += 61
     assert await other.find("a", "w", ["y"]) == []
     assert await other.find("b", "w", ["x"]) == [("x", b"2")]
+
+
+async def test_to_forget_a_thing_waits_for_no_queue(make: Make) -> None:
+    one = await make()
+    write = one._database.change
+
+    async def busy(act: Callable[[Rows], object], within: str = "") -> object:
+        one.put("b", "w", "more", b"x")  # as under load: before anything is written there is more
+        return await write(act, within)
+
+    one._database.change = busy  # type: ignore[method-assign, assignment]
+    one.put("a", "w", "x", b"written")
+    while not await one.find("a", "w", ["x"]):
+        """Soon."""
+    one.put("a", "w", "x", b"waits")
+    one.put("a", "w", "y", b"stays")
+    async with asyncio.timeout(5):
+        assert await one.remove("a", "w", "x")
+    one._database.change = write  # type: ignore[method-assign]
+    await one.settled()
+    assert await one.find("a", "w", ["x", "y"]) == [("y", b"stays")]
+    one.put("a", "w", "z", b"only waits")
+    assert await one.remove("a", "w", "z")
+    assert not await one.remove("a", "w", "z")
 
 
 async def test_bounds_hold_for_each_workspace(make: Make, clock: Clock) -> None:
