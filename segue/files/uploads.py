@@ -169,6 +169,8 @@ class Uploads:
                     """There may be more."""
             except StoreLost:
                 log.warning("old uploads could not be removed; it is tried again")
+            except Exception:  # whatever it is: what is old must go some day
+                log.exception("old uploads could not be removed; it is tried again")
             await asyncio.sleep(_SWEPT_EVERY_S)
 
     def _claimed(self, ticket: str) -> tuple[Caller, str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from segue.core.errors import KeyInvalid, MediumRefused, QuotaFull
+from segue.core.errors import KeyInvalid, MediumRefused, QuotaFull, StoreLost
 from segue.core.request import Caller
 from segue.files.archive import Archive
-from segue.files.uploads import UploadBounds, Uploads
+from segue.files.uploads import SCHEME, UploadBounds, Uploads, _mark
 from segue.store.base import Quota
 from tests.files.archives import BOUNDS, opened, swept
 
@@ -113,6 +116,30 @@ async def test_a_policy_of_somebody_else_does_not_do(tmp_path: Path) -> None:
                     await uploads.keep(arriving, mine.ticket, key, policy, signature)
         finally:
             arriving.discard()
+
+
+async def test_what_is_old_goes_also_after_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    monkeypatch.setattr("segue.files.uploads._SWEPT_EVERY_S", 0.01)
+    async with opened(tmp_path) as archive:
+        uploads = house.uploads(archive)
+        address = await put(uploads, house.callers["w"])
+        house.now += 101
+        troubles = [OSError("no room"), sqlite3.OperationalError("locked"), StoreLost("away")]
+        old_uploads = archive.store.old_uploads
+
+        async def troubled(before: float, limit: int) -> Sequence[tuple[str, str]]:
+            if troubles:
+                raise troubles.pop()
+            return await old_uploads(before, limit)
+
+        monkeypatch.setattr(archive.store, "old_uploads", troubled)
+        await uploads.open()
+        async with asyncio.timeout(10):
+            while await archive.store.find("w", "file-upload-" + _mark(address.removeprefix(SCHEME))):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await uploads.close()
+        await swept(tmp_path)
 
 
 async def test_uploads_count_against_the_quota(tmp_path: Path) -> None:
