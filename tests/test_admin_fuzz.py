@@ -77,7 +77,7 @@ def operation(path: str, body: dict[str, object]) -> dict[str, object]:
 def described(key: str) -> dict[str, Any]:
     """The administration's own document, with ids that are there among those that may come, and the chat endpoints."""
     told: dict[str, Any] = copy.deepcopy(document("fuzz"))
-    known = {"workspace": ["default", "team"], "key": [key], "model": ["qwen-plus", "qwen-max"]}
+    known = {"workspace": ["default", "team"], "key": [key], "model": ["qwen-plus", "qwen-max"], "replica": ["re-0"]}
     for methods in told["paths"].values():
         for each in methods.values():
             for parameter in each["parameters"]:
