@@ -25,6 +25,9 @@ PERSON = {
     "additionalProperties": False,
 }
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON, "strict": True}}
+MEET = {"allOf": [{"type": "string", "pattern": end} for end in ("a.{12}$", "b.{11}$", "c.{10}$")]}
+MEETING = {"response_format": {"type": "json_schema", "json_schema": {"name": "meeting", "schema": MEET}}}
+"""Patterns that may each be followed alone."""
 WAIT_S = 900.0
 """Eight answers of 500 tokens at once, on a machine that has other work."""
 QUESTIONS = (
@@ -96,6 +99,7 @@ def test_a_prefix_of_the_caller_s_own(http: httpx.Client) -> None:
         ({"response_format": SCHEMA}, '{"nome', "at byte 3: expected 'a'"),
         ({"regex": "[0-9]{4}"}, "20x", "at byte 2: expected '0' or '1'"),
         ({"regex": "(("}, "", "Invalid response_format"),
+        (MEETING, "", "Invalid response_format: it cannot be followed any further"),
         ({"grammar": "start: nothing"}, "", "Invalid response_format"),
         ({"response_format": {**SCHEMA, "json_schema": {"name": "n", "schema": {"not": {}}}}}, "", '"not"'),
     ],

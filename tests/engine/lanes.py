@@ -53,7 +53,7 @@ class Bench:
             self.vocabulary.lexicon,
             slots,
             Pace(0.4, rows),
-            lambda strand, why: self.failed.append((strand.number, why)),
+            lambda strand, why, form: self.failed.append((strand.number, why)),
             solitary,
         )
 

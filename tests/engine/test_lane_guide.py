@@ -252,7 +252,7 @@ def test_what_cannot_be_gone_on_with_fails_alone() -> None:
     assert strand.guide is not None
     strand.guide = Broken(strand.guide._matcher, VOCABULARY)
     bench.run()
-    assert bench.failed == [(2, "the constraint cannot be followed: too complex")]
+    assert bench.failed == [(2, "it cannot be followed any further: too complex")]
     assert LEGAL.fullmatch(bench.data[1])
     assert LEGAL.fullmatch(b"abb" + bench.data[3])
 
@@ -267,7 +267,7 @@ def test_a_prefix_whose_end_fits_no_token_fails_with_a_reason() -> None:
     bench = run(asked(WORDS, b"aba"), asked(WORDS, b"aca", numbers=(1,)), asked(WORDS, numbers=(2,)))
     assert LEGAL.fullmatch(b"aba" + bench.data[0])
     assert [number for number, _ in bench.failed] == [1]
-    assert "the constraint cannot be followed" in bench.failed[0][1]
+    assert "it cannot be followed any further" in bench.failed[0][1]
     assert LEGAL.fullmatch(bench.data[2])
 
 

@@ -45,8 +45,9 @@ SNAPSHOT_TOKENS_MIN = 512
 
 
 class Lane:
-    """`failed(strand, detail)` is called for strands that can never run, `blind(strand)` for one that has lost its
-    pictures' cells before it had its place; it comes back by `add`."""
+    """`failed(strand, detail, form)` is called for strands that can never run (`form`: since what they are to look like
+    became too complex), `blind(strand)` for one that has lost its pictures' cells before it had its place; it comes
+    back by `add`."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Lane:
         lexicon: Lexicon,
         slots: int,
         pace: Pace,
-        failed: Callable[[Strand, str], None],
+        failed: Callable[[Strand, str, bool], None],
         solitary: bool = False,
         snapshots: Snapshots | None = None,
         blind: Callable[[Strand], None] | None = None,
@@ -80,7 +81,7 @@ class Lane:
     def add(self, strand: Strand) -> None:
         """Queue a strand.  One that could never fit is failed at once."""
         if len(strand.ids) + 1 > self._context.cells:
-            self._failed(strand, f"{len(strand.ids)} tokens in a cache of {self._context.cells}")
+            self._failed(strand, f"{len(strand.ids)} tokens in a cache of {self._context.cells}", False)
             return
         self._arrivals += 1
         strand.arrived = self._arrivals
@@ -173,11 +174,11 @@ class Lane:
         return said
 
     def _astray(self, strand: Strand, error: GuideError) -> list[Token]:
-        self._give_up(strand, f"the constraint cannot be followed: {error}")
+        self._give_up(strand, f"it cannot be followed any further: {error}", form=True)
         return []
 
-    def _give_up(self, strand: Strand, why: str) -> None:
-        self._failed(strand, why)
+    def _give_up(self, strand: Strand, why: str, form: bool = False) -> None:
+        self._failed(strand, why, form)
         self._leave(strand, remember=False)
 
     def _alone(self) -> list[Plan]:
@@ -300,7 +301,7 @@ class Lane:
             youngest = max(holders, key=lambda strand: strand.arrived)
             if len(holders) == 1:
                 # Alone and still too large: it has filled the whole cache.
-                self._failed(youngest, "the key-value cache is full")
+                self._failed(youngest, "the key-value cache is full", False)
                 self._leave(youngest)
                 return []
             self._set_aside(youngest)

@@ -266,7 +266,7 @@ class Worker:
             if strand.cancelled:
                 continue
             if seen.wrong:
-                self._failed(strand, seen.wrong)
+                self._failed(strand, seen.wrong, False)
             else:
                 seen.lane.add(strand)
 
@@ -313,9 +313,9 @@ class Worker:
         used = self._shared.cells_used
         self._parents.step(said, running, waiting, batches, used)
 
-    def _failed(self, strand: Strand, detail: str) -> None:
+    def _failed(self, strand: Strand, detail: str, form: bool) -> None:
         self._strands.pop(strand.number, None)
-        self._parents.tell(frames.StrandFailed(strand.number, detail))
+        self._parents.tell(frames.StrandFailed(strand.number, detail, form))
 
     def _hear(self, message: frames.ToEngine) -> None:
         """Act on what a server says, on the thread that has read it."""
