@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from segue.core.request import Format
+from segue.prompt.constraint import check, constraint
 from tests.e2e.server import Server
 from tests.e2e.talk import PROTOCOLS, WAYS, Ask, all_ways, ask, begun, post, streamed, together, user, whole
 
@@ -52,14 +54,20 @@ def is_person(text: str) -> bool:
 
 
 def test_json_mode_gives_an_object(http: httpx.Client) -> None:
-    asks = [ask(user(QUESTIONS[n]), response_format=OBJECT, temperature=1.0, seed=n, max_tokens=300) for n in range(2)]
-    for answer in all_ways(http, asks):
-        assert isinstance(json.loads(answer.text), dict), answer.text
-        assert answer.finish == "stop"
+    """What is drawn is another text on another processor, and may be a long one: cut short it is begun well, as the
+    check of prefixes knows it."""
+    short = {"response_format": OBJECT, "temperature": 1.0, "max_tokens": 300}
+    answers = all_ways(http, [ask(user(f"{QUESTIONS[n]} Two keys, one word each."), seed=n, **short) for n in range(2)])
+    for answer in answers:
+        if answer.finish == "length":
+            check(constraint(Format("json_object")), answer.text.encode())
+        else:
+            assert isinstance(json.loads(answer.text), dict), answer.text
+    assert "stop" in [answer.finish for answer in answers]
 
 
 def test_a_schema_is_kept_to(http: httpx.Client) -> None:
-    asked = ask(user("Invent a person, as JSON."), response_format=SCHEMA, temperature=1.2, top_p=1.0, max_tokens=200)
+    asked = ask(user("Invent a person, as JSON."), response_format=SCHEMA, temperature=1.2, top_p=1.0, max_tokens=600)
     for answer in all_ways(http, [asked.but(seed=seed) for seed in range(2)]):
         assert is_person(answer.text), answer.text
 
@@ -81,7 +89,7 @@ def test_cut_short_it_is_completed(http: httpx.Client, protocol: Any) -> None:
 
 def test_a_prefix_of_the_caller_s_own(http: httpx.Client) -> None:
     for prefix, more in (('{"na', True), ('{"name": "Zo', True), ('{"name":"Q","age":4', True)):
-        asked = ask(user("A person as JSON."), begun(prefix), response_format=SCHEMA, temperature=1.0, max_tokens=120)
+        asked = ask(user("A person as JSON."), begun(prefix), response_format=SCHEMA, temperature=1.0, max_tokens=600)
         for way in WAYS:
             answer = way(http, "compatible", asked)
             assert is_person(prefix + answer.text), answer.text
@@ -125,7 +133,7 @@ def test_a_regex_and_a_grammar(http: httpx.Client) -> None:
 
 def test_choices_stops_and_log_probabilities_together(http: httpx.Client) -> None:
     asked = ask(
-        user("A person as JSON."), response_format=SCHEMA, n=3, temperature=1.5, seed=9, logprobs=True, max_tokens=150
+        user("A person as JSON."), response_format=SCHEMA, n=3, temperature=1.5, seed=9, logprobs=True, max_tokens=600
     )
     answer = whole(http, "compatible", asked)
     assert all(map(is_person, answer.texts))
