@@ -57,10 +57,12 @@ def test_json_mode_gives_an_object(http: httpx.Client) -> None:
     """What is drawn is another text on another processor, and may be a long one: cut short it is begun well, as the
     check of prefixes knows it."""
     short = {"response_format": OBJECT, "temperature": 1.0, "max_tokens": 300}
+    form = constraint(Format("json_object"))
+    assert form is not None
     answers = all_ways(http, [ask(user(f"{QUESTIONS[n]} Two keys, one word each."), seed=n, **short) for n in range(2)])
     for answer in answers:
         if answer.finish == "length":
-            check(constraint(Format("json_object")), answer.text.encode())
+            check(form, answer.text.encode())
         else:
             assert isinstance(json.loads(answer.text), dict), answer.text
     assert "stop" in [answer.finish for answer in answers]
