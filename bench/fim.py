@@ -105,20 +105,20 @@ class Hole:
         return self.source[: self.start] + text + self.source[self.end :]
 
 
-def holes(count: int) -> list[Hole]:
+def holes(count: int, seed: int = SEED) -> list[Hole]:
     """The same ones every time, on one version of Python: one of a module, as far as they reach."""
-    found = [hole for name in MODULES for hole in _holes(name)]
+    found = [hole for name in MODULES for hole in _holes(name, seed)]
     one_each = {hole.where.partition(".")[0]: hole for hole in reversed(found)}
     return list(one_each.values())[:count]
 
 
-def _holes(module: str) -> Iterator[Hole]:
+def _holes(module: str, seed: int) -> Iterator[Hole]:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return
     source = Path(spec.origin).read_text(encoding="utf-8")
     lines = source.splitlines(keepends=True)
-    draw = random.Random(f"{SEED} {module}")
+    draw = random.Random(f"{seed} {module}")
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     draw.shuffle(functions)
     for node in functions:
@@ -196,10 +196,13 @@ def told(asked: list[Hole], said: list[str]) -> list[str]:
 
 def main() -> None:
     """Print the report."""
-    options = report.parser(__doc__, rounds=1, model=DEFAULT).parse_args()
+    parser = report.parser(__doc__, rounds=1, model=DEFAULT)
+    parser.add_argument("--seed", type=int, default=SEED, help=f"where the holes are ({SEED})")
+    options = parser.parse_args()
     model, port = model_file(options.model), free_port()
-    asked = holes(QUICK if options.quick else FUNCTIONS)
-    head = report.heading(f"Filling holes: {model.name}, default settings", report.command("fim", options))
+    asked = holes(QUICK if options.quick else FUNCTIONS, options.seed)
+    repeat = f"{report.command('fim', options)} --seed {options.seed}"
+    head = report.heading(f"Filling holes: {model.name}, default settings", repeat)
     env = {"SEGUE_MODELS_DIR": str(model.path.parent), "SEGUE_FILES_ENABLED": "false", "SEGUE_ENGINE_STARTUP_S": "800"}
     with server(segue(port, model.name), port, "/readyz", env=env, start_s_max=START_S):
         print("\n".join([head, *told(asked, asyncio.run(answers(port, model.name, asked)))]))

@@ -387,6 +387,7 @@ async def _decision(request: Request, plain: Sequence[int]) -> Decision:
 
 def _settled(request: Request, card: ModelCard) -> Request:
     """The request, with a thought only where the model thinks: a beginning of one is a wish for the rest."""
+    request = hole.filled(request)
     if request.thought is None:
         return request
     if request.prefix is None:
