@@ -73,10 +73,11 @@ class ModelCard:
 @frozen
 class Segment:
     """A run of prompt text.  `control` runs are the spelling of exactly one control token;
-    in all other runs such a spelling is plain characters."""
+    in all other runs such a spelling is plain characters.  `own` ones are the template's, the same in every prompt."""
 
     text: str
     control: bool = False
+    own: bool = field(default=False, compare=False)
 
 
 @frozen

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -83,6 +83,7 @@ class Table:
 _SHORT_CHARACTERS, _SHORT_MAX = 16, 1024
 """Texts so short, and so many of them, are kept with their tokens: a template says the same few in every prompt, and an
 encoder needs tens of microseconds for the least."""
+_OWN_MAX = 64
 
 
 class Words(ABC):
@@ -101,6 +102,7 @@ class Words(ABC):
         # Never to be drawn: control tokens that do not end an answer, and padding of the table.
         self.hidden: npt.NDArray[np.int32] = np.asarray(table.hidden, dtype=np.int32)
         self._short = lru_cache(_SHORT_MAX)(lambda text: tuple(self._tokens(text)))
+        self._own = lru_cache(_OWN_MAX)(lambda text, begun: tuple(self._plain(text, begun)))
         blank = self.pieces(self._tokens("a")) in ([b" a"], [b" ", b"a"])
         self._led = self._tokens(_LEAD) if blank else []
 
@@ -116,8 +118,9 @@ class Words(ABC):
         """The bytes of each token; an id outside the vocabulary gives none."""
         return [self._pieces[i] if 0 <= i < self.size else b"" for i in ids]
 
-    def encode(self, segments: Iterable[tuple[str, bool]]) -> list[int]:
-        """Token ids of (text, control) runs.  An unknown control spelling is plain text."""
+    def encode(self, segments: Iterable[tuple[str, bool]], own: Collection[str] = ()) -> list[int]:
+        """Token ids of (text, control) runs.  An unknown control spelling is plain text.  Those of `own`,
+        which come in every prompt, are kept."""
         ids: list[int] = []
         begun = False
         for text, control in segments:
@@ -125,7 +128,7 @@ class Words(ABC):
             if token is not None:
                 ids.append(token)
             else:
-                ids.extend(self._plain(text, begun))
+                ids.extend(self._own(text, begun) if text in own else self._plain(text, begun))
             begun = token is not None
         return ids
 

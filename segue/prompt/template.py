@@ -220,6 +220,18 @@ def begins(card: ModelCard) -> bool:
 
 
 @lru_cache(maxsize=TEMPLATES_CACHED_MAX)
+def own(card: ModelCard) -> frozenset[str]:
+    """What the card's template says in every prompt: how it opens, and what it says for a system that is not there."""
+    message = Message("user", _SOME_TOOL.name)
+    request = Request(id="", caller=Caller("", ""), model=card.name, messages=(message,))
+    try:
+        printed = _rendered(card, request, _SOME_DAY, True)
+    except MessagesInvalid:
+        return frozenset()
+    return frozenset(each.text for each in printed if not each.control and _SOME_TOOL.name not in each.text)
+
+
+@lru_cache(maxsize=TEMPLATES_CACHED_MAX)
 def prints_system(card: ModelCard) -> bool:
     """Whether the card's template prints what a system message says; some leave it out."""
     messages = Message("system", _SOME_TOOL.name), Message("user", "?")
@@ -238,7 +250,10 @@ def render(card: ModelCard, request: Request, now: datetime | None = None, opene
     undefined, and templates that test for it use a date of their own.  Raises
     MessagesInvalid("template") when the template refuses the conversation or fails on it.
     """
-    made = _rendered(card, request, now, opened)
+    known = own(card)
+    made = [
+        Segment(each.text, own=True) if each.text in known else each for each in _rendered(card, request, now, opened)
+    ]
     if opened and card.thinks(request.thinking):
         made += thinking.opening(card, thoughts(card).opens)
         if request.thought is not None and request.prefix is not None:

@@ -83,7 +83,7 @@ def test_cut_short_it_is_completed(http: httpx.Client, protocol: Any) -> None:
     assert first.finish == "length"
     rest = streamed(http, protocol, Ask((*asked.messages, begun(first.text)), asked.parameters))
     assert first.text + rest.text == uncut
-    for cut in range(1, len(uncut), 11):
+    for cut in range(1, len(uncut), 23):
         prefix = uncut[:cut]
         answer = whole(http, protocol, Ask((*asked.messages, begun(prefix)), asked.but(seed=cut).parameters))
         assert is_person(prefix + answer.text), (prefix, answer.text)

@@ -24,7 +24,7 @@ def function(indent: str) -> str:
 @pytest.mark.parametrize("indent", ["    ", "  "], ids=["four", "two"])
 def test_a_function_goes_on_at_its_own_indentation(http: httpx.Client, indent: str) -> None:
     prefix = function(indent)
-    seeds = range(5) if len(indent) == 4 else range(1)
+    seeds = range(3) if len(indent) == 4 else range(1)
     asks = [ask(FUNCTION, begun(prefix), seed=seed, max_tokens=60) for seed in seeds]
     for answer in all_ways(http, asks):
         assert re.match(rf"{indent * 2}\S", answer.text), answer.text

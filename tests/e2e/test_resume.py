@@ -58,7 +58,7 @@ def check(http: httpx.Client, number: int, total: int, cut: int, extra: dict[str
 
 @pytest.mark.parametrize("extra", [GREEDY, DRAWN, PENALISED], ids=["greedy", "drawn", "penalised"])
 def test_joined_parts_are_the_uncut_answer(http: httpx.Client, extra: dict[str, Any]) -> None:
-    for number in range(4):
+    for number in range(4 if extra is GREEDY else 2):
         check(http, number, 24, 7 + 3 * number, extra)
 
 

@@ -76,6 +76,15 @@ def test_chatml() -> None:
 
 
 @pytest.mark.parametrize("name", CARDS)
+def test_what_the_template_says_in_every_prompt_is_known(name: str) -> None:
+    printed = template.render(CARDS[name], request(user("Which way?"), said("That way."), user("Why?")))
+    own = {each.text for each in printed if each.own}
+    assert any("assistant" in text for text in own) or name == "llama-3.1", "a control token opens each turn"
+    assert not any(each.own for each in printed if each.control or "way" in each.text or "Why" in each.text)
+    assert ("system\nBe helpful." in "".join(own)) == (name == "qwen2.5")
+
+
+@pytest.mark.parametrize("name", CARDS)
 def test_same_bytes_as_transformers(name: str) -> None:
     sent = request(Message("system", " s "), user("  Hello\n"), said("\nYes: <b>&amp;</b>\n\n"), user("你好 🙂"))
     assert text_of(template.render(CARDS[name], sent)) == reference(CARDS[name], plain(sent))

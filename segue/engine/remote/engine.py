@@ -96,7 +96,7 @@ class RemoteEngine:
         runs = [(segment.text, segment.control) for segment in segments]
         if sum(len(text) for text, _ in runs) > _THREAD_CHARACTERS:
             return await asyncio.to_thread(words.encode, runs)
-        return words.encode(runs)
+        return words.encode(runs, [segment.text for segment in segments if segment.own])
 
     async def pieces(self, ids: Sequence[int]) -> list[bytes]:
         """The bytes of each token."""

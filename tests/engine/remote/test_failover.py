@@ -148,6 +148,7 @@ async def outlived(
     return killer
 
 
+@pytest.mark.slow
 async def test_thirty_streams_outlive_their_upstreams() -> None:
     assert (await outlived(30, 120, 0.04, chunks=250, every_s=0.1, how=STUBBORN)).kills >= 2
 

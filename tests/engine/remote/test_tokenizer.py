@@ -152,3 +152,22 @@ def test_no_files(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
     with pytest.raises(EngineFailed):
         read(tmp_path)
+
+
+def test_what_every_prompt_says_is_encoded_once(small_model: Path) -> None:
+    words = read(small_model).words
+    told = "system\nYou are a helpful assistant, and you answer briefly."
+    other = "user\nSomething of a caller's that is long enough."
+    asked: list[str] = []
+    encoder = words._tokens
+
+    def counted(text: str) -> list[int]:
+        asked.append(text)
+        return encoder(text)
+
+    words._tokens = counted  # type: ignore[method-assign]
+    runs = [("<|im_start|>", True), (told, False), ("<|im_end|>", True), (other, False), (told, False)]
+    assert [words.encode(runs, [told]) for _ in range(3)] == [words.encode(runs)] * 3
+    assert [asked.count(told), asked.count(other)] == [4, 4], (
+        "kept, once behind a mark and once not, and twice where it is not"
+    )
