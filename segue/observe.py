@@ -61,6 +61,8 @@ FIELDS = (
 )
 
 
+_TICKETS = "/uploads/"
+"""What is behind it in a path opens something."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -248,10 +250,10 @@ class Access:
 
 
 def _path(scope: Scope) -> str:
-    """What was asked for; an address that ends in a ticket opens something, and is written without."""
+    """What was asked for; a ticket is not written."""
     path: str = scope["path"]
-    ticket = scope.get("path_params", {}).get("ticket")
-    return path.removesuffix(ticket) + "..." if ticket else path
+    before, found, ticket = path.partition(_TICKETS)
+    return f"{before}{found}..." if ticket else path
 
 
 class _Entry(logging.LogRecord):

@@ -26,7 +26,7 @@ from segue.config import Auth, Engine, Files, Log, Models, Server, Settings
 from segue.core.errors import EngineFailed
 from segue.engine.house import House
 from segue.engine.scripted import Echo, Failure, Scripted, scripted_card
-from segue.observe import _note, write_log
+from segue.observe import _note, _path, write_log
 from segue.prompt import template
 
 KEY = "sk-known"
@@ -345,3 +345,12 @@ async def test_a_template_that_cannot_be_opened_is_refused_at_start() -> None:
         await house.started()
     assert not await house.ready()
     await house.close()
+
+
+@pytest.mark.parametrize("ticket", ["abc", "abc/", "abc/def", "/abc"])
+def test_no_ticket_is_written_down(ticket: str) -> None:
+    assert _path({"path": f"/api/v1/uploads/{ticket}"}) == "/api/v1/uploads/..."
+    assert [_path({"path": path}) for path in ("/api/v1/uploads", "/api/v1/uploads/")] == [
+        "/api/v1/uploads",
+        "/api/v1/uploads/",
+    ]

@@ -71,8 +71,9 @@ class Arriving:
         self.size += len(data)
 
     def shut(self) -> None:
-        """There are no more."""
-        self.write(b"")
+        """There are no more; may be said twice."""
+        if self._file is None or not self._file.closed:
+            self.write(b"")
         if self._file is not None:
             self._file.close()
 

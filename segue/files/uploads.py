@@ -122,12 +122,15 @@ class Uploads:
         if not good or "/" in name:
             raise KeyInvalid
         known = await self._store.find(caller.workspace, _id(key))
-        if known is not None:
-            await asyncio.to_thread(arriving.shut)
-            if known.sha256 == arriving.sha256.hexdigest():
+        if known is None:
+            try:
+                await self._desk.keep(arriving, caller.workspace, name, "upload", mark=_mark(key))
                 return
+            except AlreadyThere:  # another was quicker
+                known = await self._store.find(caller.workspace, _id(key))
+        await asyncio.to_thread(arriving.shut)
+        if known is None or known.sha256 != arriving.sha256.hexdigest():
             raise AlreadyThere("upload", name)
-        await self._desk.keep(arriving, caller.workspace, name, "upload", mark=_mark(key))
 
     @asynccontextmanager
     async def held(self, workspace: str, address: str) -> AsyncGenerator[Path, None]:

@@ -14,6 +14,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
 
 from segue.core import frozen
 from segue.core.errors import KeyInvalid, WorkspaceDenied, WorkspaceInvalid, WorkspaceUnknown
@@ -36,12 +37,12 @@ class Grant:
 
 @frozen
 class Ring:
-    """Every key that opens something, by digest, and the ids of all workspaces; `holders` are the ids of these keys
-    and of their workspaces."""
+    """Every key that opens something, by digest, and the ids of all workspaces; `holders` has them by their
+    ids and those of their workspaces."""
 
     grants: Mapping[str, Grant]
     workspaces: frozenset[str] = frozenset({WORKSPACE})
-    holders: frozenset[tuple[str, str]] = frozenset()
+    holders: Mapping[tuple[str, str], Grant] = field(default_factory=dict)
 
 
 # Compared where nothing was found: no digest is spelled like it.
@@ -51,7 +52,7 @@ _NOBODY = Grant("-" * 64, Caller("", ""))
 def ring(grants: Iterable[Grant], workspaces: Iterable[str] = (WORKSPACE,)) -> Ring:
     """All of them together."""
     found = {grant.sha256: grant for grant in grants}
-    holders = frozenset((grant.caller.key, grant.caller.workspace) for grant in found.values())
+    holders = {(grant.caller.key, grant.caller.workspace): grant for grant in reversed(found.values())}
     return Ring(found, frozenset(workspaces), holders)
 
 
@@ -88,13 +89,10 @@ class Auth:
         return hmac.digest(self._granted(key, workspace).sha256.encode(), data, "sha256")
 
     def _granted(self, key: str, workspace: str) -> Grant:
-        now = self._clock()
-        for grant in self._current().grants.values():
-            if (grant.caller.key, grant.caller.workspace) == (key, workspace) and now < grant.expires_at:
-                if grant.caller.role == "read-only":
-                    break
-                return grant
-        raise KeyInvalid
+        grant = self._current().holders.get((key, workspace))
+        if grant is None or grant.caller.role == "read-only" or self._clock() >= grant.expires_at:
+            raise KeyInvalid
+        return grant
 
 
 def _elsewhere(caller: Caller, workspace: str, ring: Ring) -> WorkspaceInvalid | WorkspaceDenied | WorkspaceUnknown:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from segue.core.documents import File, Purpose, Trouble
-from segue.core.errors import QuotaFull
+from segue.core.errors import AlreadyThere, QuotaFull
 from segue.store.base import BYTES, Content, Job, Key, Listed, Quota
 from segue.store.database import Database, Rows, Value
 
@@ -280,6 +280,8 @@ def _add(rows: Rows, file: File, form: str, quota: Quota) -> File:
         else:
             rows.run(f"{_JOB} VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", *content, form, file.name)
     rows.run("INSERT INTO blobs VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", *content, BYTES, file.bytes)
+    if rows.one("SELECT 1 FROM files WHERE workspace = ? AND id = ?", file.workspace, file.id) is not None:
+        raise AlreadyThere("upload", file.name)  # no other id is anybody's choice
     rows.run(
         f"INSERT INTO files ({_COLUMNS}, form) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         file.id,

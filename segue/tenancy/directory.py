@@ -122,7 +122,7 @@ class Directory:
         before, self._seen = self._seen, seen
         if before.workspaces.keys() - seen.workspaces.keys():
             self._removed()
-        if before.ring.holders - seen.ring.holders:
+        if before.ring.holders.keys() - seen.ring.holders.keys():
             for changed in self._heeding:
                 changed()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.core.errors import KeyInvalid, MediumRefused, QuotaFull, StoreLost
+from segue.core.errors import AlreadyThere, KeyInvalid, MediumRefused, QuotaFull, StoreLost
 from segue.core.request import Caller
 from segue.files.archive import Archive
 from segue.files.uploads import SCHEME, UploadBounds, Uploads, _mark
@@ -69,6 +69,36 @@ async def test_an_upload_is_its_workspace_s_for_a_while(tmp_path: Path) -> None:
         with pytest.raises(MediumRefused):
             async with uploads.held("w", address):
                 pass
+        assert await uploads.expire() == 1
+        await swept(tmp_path)
+
+
+async def test_one_form_posted_by_many_at_once_is_kept_once(tmp_path: Path) -> None:
+    house = House()
+    async with opened(tmp_path) as archive:
+        uploads = house.uploads(archive)
+        permit = uploads.permit(house.callers["w"])
+        key = f"{permit.folder}/a.png"
+
+        async def post(data: bytes) -> bytes | None:
+            arriving = await uploads.begin()
+            try:
+                arriving.write(data)
+                await uploads.keep(arriving, permit.ticket, key, permit.policy, permit.signature)
+            except AlreadyThere:
+                return None
+            finally:
+                arriving.discard()
+            return data
+
+        one, other = b"picture", b"another"
+        said = await asyncio.gather(*map(post, [one, other] * 8))
+        async with uploads.held("w", "oss://" + key) as path:
+            held = path.read_bytes()
+        assert held in (one, other)
+        assert said.count(held) == 8
+        assert said.count(None) == 8
+        house.now += 101
         assert await uploads.expire() == 1
         await swept(tmp_path)
 

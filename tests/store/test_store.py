@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from segue.core.documents import File
-from segue.core.errors import QuotaFull
+from segue.core.errors import AlreadyThere, QuotaFull
 from segue.store.base import BYTES, Content, Job, Key, Quota, Store
 from segue.store.database import Database
 from segue.store.filing import FilesStore
@@ -123,7 +123,7 @@ async def test_quota_is_kept_when_many_come_at_once(store: Store) -> None:
 
 async def test_a_change_that_fails_changes_nothing(store: Store) -> None:
     await added(store, file(1))
-    with pytest.raises(Exception, match=r"UNIQUE|unique"):
+    with pytest.raises(AlreadyThere):
         await store.add(replace(file(1), sha256="b" * 64), "txt", QUOTA)
     assert await store.kept() == {Key(Content("w", "a" * 64), BYTES)}
     assert (await claimed(store)).content.sha256 == "a" * 64
