@@ -27,7 +27,8 @@ from bench.process import KEY, free_port, segue, server
 FUNCTIONS, QUICK = 50, 6
 BEFORE, AFTER = 16, 8
 LINES_MIN, LINES_MAX = 6, 40
-TOKENS_MAX = 96
+TOKENS_MAX = 256
+"""An answer that goes on until it is cut short ends inside a line."""
 TARGET = 0.80
 TOGETHER = 4
 SEED = 8

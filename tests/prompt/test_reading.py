@@ -140,14 +140,14 @@ async def test_every_document_keeps_its_share_when_passages_must_go() -> None:
     assert len(job.prompt.ids) + 64 <= 700
 
 
-def test_the_best_passages_are_kept_and_one_of_each_document() -> None:
+def test_the_best_passages_are_kept_and_one_of_each_document_the_best_first() -> None:
     scores = [(0, 0.5), (0, 0.9), (1, 0.1), (1, 0.2), (2, 0.8), (0, 0.7)]
     found = [(Passage(document, at, at + 1, "", score), str(at)) for at, (document, score) in enumerate(scores)]
     kept = {count: [text for _, text in _best(found, count)] for count in (1, 3, 4, 5, 9)}
-    assert kept[1] == kept[3] == ["1", "3", "4"]
-    assert kept[4] == ["1", "3", "4", "5"]
-    assert kept[5] == ["0", "1", "3", "4", "5"]
-    assert kept[9] == [text for _, text in found]
+    assert kept[1] == kept[3] == ["1", "4", "3"]
+    assert kept[4] == ["1", "4", "5", "3"]
+    assert kept[5] == ["1", "4", "5", "0", "3"]
+    assert kept[9] == ["1", "4", "5", "0", "3", "2"]
     assert _best([], 3) == []
 
 
