@@ -147,6 +147,8 @@ class _Hidden:
     asked: tuple[tuple[Kind, str], ...]
     answers: tuple[tuple[str, ...], ...]
     before: str = ""
+    claim: str = ""
+    """How nothing else in the text may begin."""
 
 
 def haystack(language: Language, size: int, seed: int, needles: int = 36, mentions: int = MENTIONS) -> Haystack:
@@ -218,7 +220,9 @@ def _hidden(language: Language, count: int, mentions: int, dice: random.Random) 
         siblings += others + more
         siblings += _mentioned(place, language, mentions, dice) + _mentioned(person, language, mentions, dice)
     taken = {sentence for each in hidden for sentence in each.sentences}
-    return hidden, sorted(set(siblings) - taken)
+    # A name that is near one needle's may be another's own, of which nothing else may be said.
+    told = tuple(each.claim for each in hidden if each.claim)
+    return hidden, sorted(each for each in set(siblings) - taken if not each.startswith(told))
 
 
 def _several(
@@ -236,7 +240,7 @@ def _single(relation: Relation, language: Language, name: str, dice: random.Rand
     asked.append(("crossed", _said(relation, abroad, name, value)[1]))
     if not relation.of_person:
         asked.append(("translated", _said(relation, abroad, _translated(name, language), value)[1]))
-    return _Hidden((sentence,), tuple(asked), (value,))
+    return _Hidden((sentence,), tuple(asked), (value,), claim=_claim(relation, language, name))
 
 
 def _apart(relation: Relation, language: Language, name: str, dice: random.Random) -> _Hidden:
@@ -247,7 +251,7 @@ def _apart(relation: Relation, language: Language, name: str, dice: random.Rando
     before = opening.format(name)
     mark = f"(Entry {dice.randrange(10**8)}.) " if language == "en" else f"（第{dice.randrange(10**8)}条。）"
     asked: tuple[tuple[Kind, str], ...] = (("apart", _said(relation, language, name, value)[1]),)
-    return _Hidden((sentence + mark.rstrip(),), asked, (value,), before)
+    return _Hidden((sentence + mark.rstrip(),), asked, (value,), before, _claim(relation, language, name))
 
 
 def _siblings(relation: Relation, language: Language, name: str, mentions: int, dice: random.Random) -> list[str]:
@@ -310,6 +314,11 @@ def _near(name: str, language: Language, of_person: bool, dice: random.Random) -
         (dice.choice([each for each in ones if each != one]), other),
     ]
     return [_name(pair, language, of_person) for pair in pairs]
+
+
+def _claim(relation: Relation, language: Language, name: str) -> str:
+    """What a sentence says before the value."""
+    return _said(relation, language, name, ("\0", "\0"))[0].partition("\0")[0]
 
 
 def _value(relation: Relation, dice: random.Random) -> tuple[str, str]:
