@@ -286,6 +286,18 @@ def test_a_model_that_thinks_in_streams_only() -> None:
         assert compat(listening, stream=True).status_code == native(listening, stream=True).status_code == 200
 
 
+def test_a_model_that_answers_in_streams_only() -> None:
+    with house(served=card("stream_only")) as (listening, _):
+        for refused in (compat(listening, enable_thinking=False), native(listening, enable_thinking=False)):
+            assert refused.status_code == 400
+            assert "This model only support stream mode, please enable" in refused.text
+        assert compat(listening, stream=True, enable_thinking=False).status_code == 200
+        for wish, status in ((None, 200), (True, 200), (False, 400)):
+            answer = native(listening, stream=True, enable_thinking=False, incremental_output=wish)
+            assert answer.status_code == status
+        assert "The incremental_output parameter of this model cannot be set to False." in answer.text
+
+
 def test_a_model_that_always_thinks() -> None:
     always = TEMPLATE.rpartition("{%- if add_generation_prompt %}")[0]
     always += "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n<think>\\n' }}{%- endif %}"

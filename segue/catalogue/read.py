@@ -29,7 +29,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 NAMES_REMEMBERED = 1024
 _LIMITS = ("requests_per_minute", "tokens_per_minute", "requests_per_second", "concurrent")
 _PRICE_MAX = 1e9
-_ABILITIES = ("partial", "stream_thinking")  # what the program can do; an ability declared and not kept would be a lie
+_ABILITIES = (
+    "partial",
+    "stream_thinking",
+    "stream_only",
+)  # what the program can do; an ability declared and not kept would be a lie
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,14 @@ class ThinkingRefused(Refused):
         self.why = why
 
 
+class StreamsOnly(Refused):
+    """The model answers in streams, and in increments: not `whole`, not `cumulative`."""
+
+    def __init__(self, why: Literal["whole", "cumulative"]) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class NotSupported(Refused):
     """A documented feature that the served model, or this version, does not have."""
 

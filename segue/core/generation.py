@@ -13,7 +13,9 @@ from typing import Literal
 from segue.core import frozen
 from segue.core.media import Sight, View
 
-Ability = Literal["partial", "tools", "json", "thinking", "always_thinking", "stream_thinking", "vision", "score"]
+Ability = Literal[
+    "partial", "tools", "json", "thinking", "always_thinking", "stream_thinking", "stream_only", "vision", "score"
+]
 FinishReason = Literal["stop", "length"]
 Clock = Literal["counted", "timed", "told"]
 """How a model is told when a video's frames were: by their number (Qwen2-VL), by their place in time (Qwen2.5-VL), by
@@ -40,8 +42,8 @@ class ModelCard:
     `template` is the model's own chat template (Jinja source); `context_tokens` bounds prompt
     plus answer; `output_tokens_max` bounds one answer; `output_tokens_default` is what an
     answer gets when nothing is said.  It can be asked to think where its abilities have `thinking`, cannot be asked
-    not to with `always_thinking`, and does so in streams only with `stream_thinking`.  `sight`: which pictures it can
-    be shown, None for none.
+    not to with `always_thinking`, and does so in streams only with `stream_thinking`; with `stream_only` it says
+    nothing but in streams.  `sight`: which pictures it can be shown, None for none.
     """
 
     name: str

@@ -23,6 +23,7 @@ from segue.core.errors import (
     OutOfRange,
     PartialWithThinking,
     RolesInvalid,
+    StreamsOnly,
     ThinkingRefused,
 )
 from segue.core.generation import ModelCard
@@ -81,6 +82,11 @@ RULES: tuple[Rule, ...] = (
         lambda request, card: PartialWithThinking(),
     ),
     Rule(
+        "some models answer in streams only",
+        lambda request, card: "stream_only" in card.abilities and not request.delivery.stream,
+        lambda request, card: StreamsOnly("whole"),
+    ),
+    Rule(
         "some models think in streams only",
         lambda request, card: _thinks(request, card) and _whole_only(request, card),
         lambda request, card: ThinkingRefused("whole"),
@@ -96,6 +102,11 @@ RULES: tuple[Rule, ...] = (
             _thinks(request, card) and request.delivery.stream and request.delivery.cumulative is True
         ),
         lambda request, card: ThinkingRefused("cumulative"),
+    ),
+    Rule(
+        "models that answer in streams only do so in increments",
+        lambda request, card: "stream_only" in card.abilities and request.delivery.cumulative is True,
+        lambda request, card: StreamsOnly("cumulative"),
     ),
     Rule(
         "a thought has no form",

@@ -58,6 +58,10 @@ THINKING: Mapping[str, str] = {
     "off": "The value of the enable_thinking parameter is restricted to True.",
     "thought": "reasoning_content of a partial message is not supported when enable_thinking is false",  # choice
 }
+STREAMS: Mapping[str, str] = {
+    "whole": "This model only support stream mode, please enable the stream parameter to access the model.",
+    "cumulative": "The incremental_output parameter of this model cannot be set to False.",
+}
 TOOL_CHOICE_SHAPE = (
     "Input should be a valid string: parameters.tool_choice.str & "
     "Field required: parameters.tool_choice.ToolChoice.function"

@@ -62,6 +62,7 @@ from segue.core.errors import (
     RolesInvalid,
     StopInvalid,
     StoreLost,
+    StreamsOnly,
     ThinkingRefused,
     TimedOut,
     TokenRateExceeded,
@@ -238,6 +239,8 @@ def _common(fault: Fault) -> Wording:
             return _parameter(f"{fault.one} and {fault.other} contradict each other")
         case ThinkingRefused():
             return _parameter(sentences.THINKING[fault.why])
+        case StreamsOnly():
+            return _parameter(sentences.STREAMS[fault.why])
         case NotSupported():
             return _not_supported(fault)
         case MediumRefused(why="long_uri" | "many"):

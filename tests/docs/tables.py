@@ -157,6 +157,10 @@ FAULTS: Mapping[str, Sequence[tuple[str, Fault]]] = {
     "Responses": [
         ("no such response in this workspace, or not any more (OpenAI)", errors.ResponseUnknown("…")),
     ],
+    "Streams": [
+        ("a model that answers in streams only is asked for a whole answer", errors.StreamsOnly("whole")),
+        ("likewise, and `incremental_output` is `false` (DashScope)", errors.StreamsOnly("cumulative")),
+    ],
     "Thinking": [
         ("the answer is written as text (DashScope)", errors.ThinkingRefused("text")),
         ("`incremental_output` is `false` in a stream (DashScope)", errors.ThinkingRefused("cumulative")),

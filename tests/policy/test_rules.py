@@ -16,6 +16,7 @@ from segue.core.errors import (
     OutOfRange,
     PartialWithThinking,
     RolesInvalid,
+    StreamsOnly,
     ThinkingRefused,
 )
 from segue.core.generation import Ability
@@ -30,6 +31,7 @@ EVERYTHING: frozenset[Ability] = frozenset({"partial", "tools", "json", "thinkin
 
 NOTHING: frozenset[Ability] = frozenset()
 ALWAYS: frozenset[Ability] = frozenset({"partial", "tools", "json", "always_thinking"})
+ONLY_STREAMS: frozenset[Ability] = frozenset({"partial", "stream_only"})
 STREAMING: frozenset[Ability] = frozenset({"partial", "thinking", "stream_thinking"})
 
 # rule, a request that breaks it, the abilities with which it does, the fault, its facts
@@ -83,6 +85,14 @@ BROKEN: list[tuple[str, Request, frozenset[Ability], type[Fault], tuple[object, 
         ("off",),
     ),
     ("a prefix and thinking exclude each other", request(user("a"), prefix="x"), ALWAYS, PartialWithThinking, ()),
+    ("some models answer in streams only", request(user("a")), ONLY_STREAMS, StreamsOnly, ("whole",)),
+    (
+        "models that answer in streams only do so in increments",
+        request(user("a"), delivery=Delivery(True, cumulative=True)),
+        ONLY_STREAMS,
+        StreamsOnly,
+        ("cumulative",),
+    ),
     (
         "some models think in streams only",
         request(user("a"), thinking=True),

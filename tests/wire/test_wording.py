@@ -261,6 +261,11 @@ ROWS: list[Row] = [
         errors.PartialUnclear("continue_final_message", "messages.1.partial"),
         "continue_final_message and messages.1.partial contradict each other",
     ),
+    algo(
+        errors.StreamsOnly("whole"),
+        "This model only support stream mode, please enable the stream parameter to access the model.",
+    ),
+    algo(errors.StreamsOnly("cumulative"), "The incremental_output parameter of this model cannot be set to False."),
     algo(errors.ThinkingRefused("text"), 'The result_format parameter must be "message" when enable_thinking is true'),
     algo(
         errors.ThinkingRefused("cumulative"),
