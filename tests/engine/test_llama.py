@@ -277,7 +277,7 @@ async def test_a_document_is_not_read_again_after_a_restart(small_model: Path, t
         await engine.start()
         try:
             return await hear(
-                engine, await prompt(engine, STORY * 12 + question, 8, workspace=workspace, lasting=lasting)
+                engine, await prompt(engine, STORY * 30 + question, 8, workspace=workspace, lasting=lasting)
             )
         finally:
             await engine.close()
@@ -286,10 +286,10 @@ async def test_a_document_is_not_read_again_after_a_restart(small_model: Path, t
     assert first.cached == 0
     assert len(os.listdir(tmp_path)) == 1
     again = await asked("Her name was")
-    assert again.cached > 240
+    assert again.cached > 600
     assert again.ids == first.ids
     second = await asked("One day a storm")
-    assert second.cached > 240
+    assert second.cached > 600
     assert second.ids == (await asked("One day a storm", lasting=False)).ids
     assert (await asked("Her name was", "other")).cached == 0
 
