@@ -15,6 +15,7 @@ from segue.core.documents import Passage
 from segue.retrieval import meaning, ranking, windows
 from segue.retrieval.index import Index
 from segue.retrieval.lines import Text
+from segue.retrieval.namesakes import named, others
 from segue.retrieval.question import Question, understood
 from segue.retrieval.ranking import Corpus, Ranked
 
@@ -53,6 +54,9 @@ def find(
     ranked, spread = _ranked(corpus, some, asked, vectors)
     ranked = _completed(corpus, _single(corpus, some, ranked))
     found = windows.shown(corpus, some, ranked, spread, bytes_max, asked.compares)
+    if names := named(question):
+        said = [(each.document, bytes(some[each.document][each.start : each.end]).decode()) for each in found]
+        found = [each for each, other in zip(found, others(names, said), strict=True) if not other]
     return tuple(replace(passage, document=kept[passage.document]) for passage in found)
 
 

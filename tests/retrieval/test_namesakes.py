@@ -1,0 +1,48 @@
+"""People who share a given name with whom is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segue.retrieval.namesakes import named, others
+from tests.retrieval.shelf import Shelf, padded
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("陈子涵出生在哪里？", {"陈子涵"}),
+        ("陳子涵出生在哪裡？", {"陈子涵"}),
+        ("Where is 李晨曦?", {"李晨曦"}),
+        ("陈晨曦和秦子涵谁大？", {"陈晨曦", "秦子涵"}),
+        ("高中学生有多少？", set()),
+        ("高速公路有多长？", set()),
+        ("何时建立？周末活动是什么？", set()),
+        ("王明在哪里？", set()),
+        ("Where was Thora Voss born?", set()),
+        ("", set()),
+    ],
+)
+def test_names(question: str, names: set[str]) -> None:
+    assert named(question) == names
+
+
+def test_whoever_is_asked_for_is_left_and_of_every_document_something() -> None:
+    passages = [(0, "陈子涵出生在里斯本"), (0, "秦子涵出生在科克"), (0, "子涵说"), (1, "郑子涵"), (0, "郑子涵和陈子涵")]
+    asked = frozenset({"陈子涵"})
+    assert others(asked, passages) == [False, True, False, False, False]
+    assert others(asked, passages[1:4]) == [False] * 3, "nobody speaks of whom was asked for"
+    assert others(frozenset({"陈子涵", "秦子涵"}), passages) == [False] * 5
+
+
+def test_a_namesake_is_not_found_beside_whom_was_asked_for(tmp_path: Path) -> None:
+    shelf = Shelf(
+        tmp_path, padded("陈子涵出生在特罗姆瑟。"), padded("秦子涵出生在里斯本。") + padded("陈子涵对花生过敏。")
+    )
+    said = shelf.said("陈子涵出生在哪里？", 3000)
+    assert "陈子涵出生在特罗姆瑟。" in said
+    assert "秦子涵出生在里斯本" not in said
+    assert "秦子涵出生在里斯本" in shelf.said("秦子涵出生在哪里？", 3000)
+    assert "秦子涵出生在里斯本" in shelf.said("周子涵出生在哪里？", 3000)
