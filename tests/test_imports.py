@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -90,14 +95,54 @@ def test_import_law(path: Path) -> None:
 
 
 def test_core_needs_the_standard_library_only() -> None:
-    import sys
-
     for path in sorted((ROOT / "core").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
                 for name in names:
                     assert name.split(".")[0] in {*sys.stdlib_module_names, "segue"}, f"{path.name} imports {name}"
+
+
+def thirds(path: Path) -> set[str]:
+    """Top-level modules that a file imports, neither ours nor the standard library's."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.split(".")[0])
+    return found - {*sys.stdlib_module_names, "segue"}
+
+
+def asked() -> tuple[set[str], set[str]]:
+    """The distributions that are always installed with Segue, and those that only an extra brings."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    return {named(line) for line in project["dependencies"]}, {named(line) for line in extras}
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    """A list for development holds more: what only that one brings is missing where `make run` installed."""
+    known = set().union(*asked())
+    owners = packages_distributions()
+    for path in FILES:
+        for top in thirds(path) & owners.keys():  # an extra that is not installed has no owner here
+            assert {named(owner) for owner in owners[top]} & known, f"{path} imports {top}"
+
+
+def test_serving_needs_no_extra() -> None:
+    always, extras = asked()
+    blocked = [top for top, owners in packages_distributions().items() if {named(owner) for owner in owners} & extras]
+    assert not always & extras
+    modules = [f"segue.cli.{path.stem}" for path in (ROOT / "cli").glob("*.py") if path.stem != "__init__"]
+    words = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import segue.app, {', '.join(modules)}"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def named(requirement: str) -> str:
+    """The distribution of a requirement, as the index compares names."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement)[0]).lower()
 
 
 @pytest.mark.parametrize(
