@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from typing import NoReturn
 from urllib.parse import quote, urlsplit
 
 from segue.core.errors import EngineFailed, EngineLost, QueueFull
@@ -64,12 +64,15 @@ class Client:
         """A whole answer, within the time to a first token.  Raises UpstreamRefused and Faults."""
         return await self._whole("POST", path, body, self._bounds.first_s)
 
-    async def events(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
-        """The data of server-sent events, those together that came together.  Raises UpstreamRefused and Faults,
-        EngineLost where they end early."""
+    async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[list[bytes], bool], None]:
+        """The data of server-sent events, those together that came together, and whether they are the last.  Raises
+        UpstreamRefused and Faults, EngineLost where they end early."""
         clock, bounds = self._loop.time, self._bounds
         until = clock() + bounds.first_s
-        async with self._asked("POST", path, body, until) as connection:
+        connection = await self._answered("POST", path, body, until)
+        try:
+            if connection.status != 200:
+                await self._refuse(connection)
             kept = b""
             while part := await connection.more(until):
                 *lines, kept = (kept + part).split(b"\n")
@@ -78,8 +81,10 @@ class Client:
                 told = [line.partition(b":")[2].strip() for line in lines if line.startswith((b"data:", b"error:"))]
                 del part, lines  # whoever is slow to take what was told may wait long
                 if told:
-                    yield told
+                    yield told, connection.reusable
                     until = clock() + bounds.silence_s
+        finally:
+            self._back(connection)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -90,27 +95,30 @@ class Client:
 
     async def _whole(self, method: str, path: str, body: bytes, wait_s: float) -> bytes:
         until = self._loop.time() + wait_s
-        async with self._asked(method, path, body, until) as connection:
-            return await self._read(connection, until)
-
-    @asynccontextmanager
-    async def _asked(self, method: str, path: str, body: bytes, until: float) -> AsyncIterator[Connection]:
         connection = await self._answered(method, path, body, until)
         try:
-            if connection.status >= 500:
-                raise EngineLost
-            if connection.status == 429:
-                raise QueueFull
             if connection.status != 200:
-                body = await self._read(connection, self._loop.time() + self._bounds.look_s)
-                raise UpstreamRefused(connection.status, body)
-            yield connection
+                await self._refuse(connection)
+            return await self._read(connection, until)
         finally:
-            self._busy.discard(connection)
-            if connection.reusable and not self._closed and len(self._idle) < _KEPT_MAX:
-                self._idle[connection] = self._loop.call_later(_KEPT_S, self._drop, connection)
-            else:
-                connection.close()
+            self._back(connection)
+
+    async def _refuse(self, connection: Connection) -> NoReturn:
+        """Say why there is no answer.  Raises UpstreamRefused and Faults."""
+        if connection.status >= 500:
+            raise EngineLost
+        if connection.status == 429:
+            raise QueueFull
+        body = await self._read(connection, self._loop.time() + self._bounds.look_s)
+        raise UpstreamRefused(connection.status, body)
+
+    def _back(self, connection: Connection) -> None:
+        """Keep a connection for another answer, or close it."""
+        self._busy.discard(connection)
+        if connection.reusable and not self._closed and len(self._idle) < _KEPT_MAX:
+            self._idle[connection] = self._loop.call_later(_KEPT_S, self._drop, connection)
+        else:
+            connection.close()
 
     async def _answered(self, method: str, path: str, body: bytes, until: float) -> Connection:
         """A connection that has the head of an answer.  A kept one may have been closed from the other side just now:

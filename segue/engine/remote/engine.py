@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from segue.core.errors import EngineFailed, EngineLost, Fault, FormatInvalid, QueueFull, TimedOut
-from segue.core.generation import Chunk, ModelCard, Opened, Prompt, SeamFound, Segment
+from segue.core.generation import Chunk, FinishReason, ModelCard, Opened, Prompt, SeamFound, Segment
 from segue.engine.base import Health
 from segue.engine.llama.guide import Guide, GuideError, Guides
 from segue.engine.merging import merged
@@ -116,7 +116,9 @@ class RemoteEngine:
             if cached is not None or any(each.chunk for each in begun):
                 opened = True
                 yield Opened(min(cached or 0, len(prompt.ids)), found)
-            async with aclosing(merged([_said(each) for each in begun])) as chunks:
+            async with aclosing(
+                merged([_said(each.strand, each.chunk) if each.chunk else each.strand.say() for each in begun])
+            ) as chunks:
                 async for chunk in chunks:
                     if not opened:
                         opened = True
@@ -239,22 +241,13 @@ class RemoteEngine:
         )
 
 
-async def _said(begun: _Begun) -> AsyncGenerator[Chunk, None]:
-    """What one choice says, from its beginning."""
-    strand = begun.strand
-    if begun.chunk is not None:
-        ended = strand.guide is not None and strand.guide.ended
-        finish = "stop" if ended else "length" if strand.left <= 0 else None
-        yield Chunk(
-            begun.chunk.choice,
-            begun.chunk.ids,
-            begun.chunk.data,
-            begun.chunk.logprobs,
-            finish,  # type: ignore[arg-type]
-            begun.chunk.joined,
-        )
-        if finish is not None:
-            return
+async def _said(strand: Strand, chunk: Chunk) -> AsyncGenerator[Chunk, None]:
+    """What one choice says, from the token on that joined it to its prefix."""
+    ended = strand.guide is not None and strand.guide.ended
+    finish: FinishReason | None = "stop" if ended else "length" if strand.left <= 0 else None
+    yield Chunk(chunk.choice, chunk.ids, chunk.data, chunk.logprobs, finish, chunk.joined)
+    if finish is not None:
+        return
     async with aclosing(strand.say()) as chunks:
         async for chunk in chunks:
             yield chunk

@@ -76,7 +76,7 @@ class Said:
 
     `ids` are the tokens it tells of, the last `len(ids)` of the `count` there are so far; where some came between
     that it does not tell of, `text` holds theirs too.  `logprobs` are those of `ids`.  `cached` is how much of the
-    prompt was remembered, None where it does not say.
+    prompt was remembered, None where it does not say.  `over`: it was the last, and all has come.
     """
 
     ids: tuple[int, ...] = ()
@@ -85,6 +85,7 @@ class Said:
     logprobs: tuple[Likely, ...] = ()
     finish: FinishReason | None = None
     cached: int | None = None
+    over: bool = False
 
 
 @frozen

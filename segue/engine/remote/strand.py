@@ -109,14 +109,15 @@ class Strand:
                 if (quick := self._quick(said)) is not None:
                     yield quick
                     continue
+                late = self.cached is None
                 ids, missing = self._told(said)
                 if missing:
                     break
                 chunk = await self._take(said, ids, single)
                 ended = ended or said.finish is not None
                 if chunk.finish is not None and said.finish is not None:
-                    late = self.cached is None
-                    await self._over(events)
+                    if not said.over:
+                        await self._over(events)
                     yield replace(chunk, cached_tokens=self.cached) if late else chunk
                     return
                 if chunk.ids or chunk.finish is not None:

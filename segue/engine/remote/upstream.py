@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from segue.core import frozen
 from segue.core.errors import EngineFailed
@@ -64,22 +65,34 @@ class Upstream:
         call, read = self.kind.ask(ask), self.kind.read
         try:
             async with aclosing(self._client.events(call.path, call.body)) as events:
-                async for together in events:
+                async for together, last in events:
                     ids: list[int] = []
+                    end: Said | None = None
                     for event in together:
                         if event == _DONE:
                             continue  # read on to the end: the connection can be used again then
                         if (said := read(event)) is None:
                             continue
+                        if end is not None:
+                            if said == Said(cached=said.cached):
+                                end = replace(end, cached=said.cached)
+                                continue
+                            yield end
+                            end = None
                         if ask.whole and _plain(said):
                             ids += said.ids
                             continue
                         if ids:
                             yield Said(tuple(ids))
                             ids = []
-                        yield said
+                        if last and said.finish is not None:
+                            end = said
+                        else:
+                            yield said
                     if ids:
                         yield Said(tuple(ids))
+                    if end is not None:
+                        yield replace(end, over=True)
         except Strange as error:
             raise _strange(error) from error
         except UpstreamRefused as refusal:

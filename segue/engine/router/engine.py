@@ -193,6 +193,12 @@ class RoutedEngine:
                 try:
                     async with aclosing(self._attempt(answer)) as items:
                         async for item in items:
+                            if not isinstance(item, Opened):
+                                answer.heard(item)
+                            elif answer.opened:
+                                continue
+                            else:
+                                answer.opened = True
                             yield item
                     return
                 except (Broken, Busy) as error:
@@ -242,22 +248,12 @@ class RoutedEngine:
 
     # --- one answer ----------------------------------------------------------------------------
 
-    async def _attempt(self, answer: _Answer) -> AsyncGenerator[Opened | Chunk, None]:
+    def _attempt(self, answer: _Answer) -> AsyncGenerator[Opened | Chunk, None]:
         """What one replica says of an answer; several, where choices have come to differ.  Raises what they raise."""
         if not answer.begun:
-            streams = [self._at(answer, answer.prompt, None)]
-        else:
-            left = [number for number, choice in enumerate(answer.choices) if not choice.ended]
-            streams = [self._at(answer, answer.rest(number), number) for number in left]
-        async with aclosing(merged(streams)) as items:
-            async for item in items:
-                if isinstance(item, Opened):
-                    if answer.opened:
-                        continue
-                    answer.opened = True
-                else:
-                    answer.heard(item)
-                yield item
+            return self._at(answer, answer.prompt, None)
+        left = [number for number, choice in enumerate(answer.choices) if not choice.ended]
+        return merged([self._at(answer, answer.rest(number), number) for number in left])
 
     async def _at(self, answer: _Answer, prompt: Prompt, number: int | None) -> AsyncGenerator[Opened | Chunk, None]:
         """What a replica says to a prompt; of the choice `number` alone, where it is given."""

@@ -77,7 +77,7 @@ async def served(answer: Answer, bounds: Bounds = BOUNDS, **site: object) -> Asy
 
 async def events(client: Client) -> list[bytes]:
     async with aclosing(client.events("/e", b"{}")) as items:
-        return [item async for together in items for item in together]
+        return [item async for together, _ in items for item in together]
 
 
 def whole(body: bytes, *lines: bytes) -> bytes:
@@ -301,7 +301,7 @@ async def test_who_does_not_read_is_not_sent_more() -> None:
         writer.write(b"0\r\n\r\n")
 
     async with served(endless) as client, aclosing(client.events("/e", b"")) as items:
-        first = await anext(items)
+        first, _ = await anext(items)
         before = -1
         while before != written:
             before = written
@@ -309,7 +309,9 @@ async def test_who_does_not_read_is_not_sent_more() -> None:
         assert written < 20_000_000, "it was held up"
         (connection,) = client._busy
         assert connection._held_bytes <= HELD_BYTES_MAX + READ_BYTES
-        numbers = [int(item[:6]) for item in first] + [int(item[:6]) async for together in items for item in together]
+        numbers = [int(item[:6]) for item in first] + [
+            int(item[:6]) async for together, _ in items for item in together
+        ]
         assert numbers == list(range(20_000))
 
 
@@ -317,7 +319,7 @@ async def test_leaving_closes_the_connection() -> None:
     server = Server(OK + b"transfer-encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n")
     async with served(server) as client:
         async with aclosing(client.events("/e", b"")) as items:
-            assert await anext(items) == [b"a"]
+            assert await anext(items) == ([b"a"], False)
         await asyncio.wait_for(server.gone.wait(), 2)
 
 

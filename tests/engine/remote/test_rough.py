@@ -106,11 +106,13 @@ async def test_what_comes_together_stays_together_where_nobody_reads_it(
         client = engine._upstream._client
         events = client.events
 
-        async def together(path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
-            yield [event async for some in events(path, body) for event in some]
+        async def together(path: str, body: bytes) -> AsyncGenerator[tuple[list[bytes], bool], None]:
+            yield [event async for some, _ in events(path, body) for event in some], True
 
         monkeypatch.setattr(client, "events", together)
-        _, chunks = await run(engine, prompt)
+        opened, chunks = await run(engine, prompt)
+        told = [chunk.cached_tokens for chunk in chunks if chunk.cached_tokens is not None]
+        assert [opened.cached_tokens, *told][-1] > 0, "what was remembered is told behind the end"
         assert [len(chunk.ids) for chunk in chunks if chunk.finish is None] == [1] * (len(chunks) - 1)
         for script in ([], [0x61, 0x62, PAD, 0x63]):
             fake.script = list(script)
