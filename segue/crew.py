@@ -194,7 +194,13 @@ class Crew:
         pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
         greets = post.number == 0
         while not self._ending.is_set():
-            status, was_ready = await self._life(post, greets)
+            try:
+                status, was_ready = await self._life(post, greets)
+            except OSError as error:  # no descriptor or no memory is free, say; those that serve go on
+                if post.number not in self._begun:
+                    raise
+                log.error("process %d cannot be started: %s", post.number, error)
+                status, was_ready = FAILED, False
             if self._ending.is_set():
                 return
             if post.number not in self._begun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -174,6 +175,21 @@ def test_who_starts_them_may_be_killed(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
         eventually(lambda: not any(_alive(pid) for pid in pids), "they end by themselves")
+
+
+@pytest.mark.slow
+def test_those_that_serve_go_on_while_none_can_be_started(crew: Server) -> None:
+    before = members(crew)
+    parent = crew.process.pid
+    limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: "cannot be started" in crew.log.read_text())
+        assert asked(crew, before[1], "/readyz").status_code == 200
+    finally:
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+    eventually(lambda: len(members(crew)) == 2 and all(asked(crew, each, "/readyz") for each in members(crew)))
 
 
 def _alive(pid: int) -> bool:

@@ -106,7 +106,7 @@ class Sources:
             async with self._shelf.held(workspace, address) as path:
                 await asyncio.to_thread(_copy, path, write, self._limits.video_bytes_max)
         elif _is_data(address):
-            write(_spelled(address, self._uri_bytes_max))
+            write(await asyncio.to_thread(_spelled, address, self._uri_bytes_max))
         else:
             limits = self._limits
             await self._fetcher.fetch(workspace, address, limits.video_bytes_max, limits.video_s, take)
@@ -117,7 +117,7 @@ class Sources:
     async def _still(self, workspace: str, address: str, purse: Purse) -> bytes:
         limit = self._limits.image_bytes_max
         if _is_data(address):
-            data = _spelled(address, self._uri_bytes_max)
+            data = await asyncio.to_thread(_spelled, address, self._uri_bytes_max)
             purse.spend(len(data))
             return data
         if address.startswith(UPLOADED):

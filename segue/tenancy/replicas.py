@@ -228,8 +228,8 @@ class Roster:
             return number, told
 
         if (seen := await self._database.read(changes)) is not None:
-            self._seen = seen[0]
             self._tell(seen[1])
+            self._seen = seen[0]
 
     async def _poll(self) -> None:
         failing = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -168,4 +169,18 @@ async def test_who_does_not_read_holds_nobody_up_and_is_put_out() -> None:
     while theirs.recv(2**20):
         pass
     parent.leave()
+    theirs.close()
+
+
+async def test_who_says_what_cannot_be_done_is_put_out(caplog: pytest.LogCaptureFixture) -> None:
+    def hear(message: frames.ToEngine) -> None:
+        raise RuntimeError
+
+    ours, theirs = socket.socketpair()
+    over = threading.Event()
+    parents = Parents(ours, None, over.set)
+    parents.open(frames.Ready("", 1, 1, "", "", 1, []), hear, lambda number: None)
+    theirs.sendall(frames.frame(frames.Forget([])))
+    assert await asyncio.to_thread(over.wait, 5)
+    assert "could not be done" in caplog.text
     theirs.close()

@@ -213,6 +213,8 @@ class Parents:
             pass  # it has left
         except (ValueError, msgspec.MsgspecError) as error:
             log.error("an engine's parent is not understood: %s", error)
+        except Exception:
+            log.exception("what an engine's parent said could not be done")
         with self._turn:
             del self._all[parent.number]
             # Who keeps the door is the first: once that one is gone too, nobody can come any more.
