@@ -1,8 +1,7 @@
 """Answers outlive their upstreams: real processes that are killed and come back while streams run.
 
-Over an upstream whose arithmetic is the same everywhere, a disturbed answer is the undisturbed one, byte for byte.
-llama.cpp's own server rounds differently from one batch to the next: there a disturbed answer may differ from the
-undisturbed one, but only from a place on where two tokens were as good as equally likely.
+A disturbed answer is the undisturbed one, byte for byte, wherever an upstream reads with the arithmetic it writes with.
+llama.cpp's own server does so up to batches of 32 (`live.BATCH`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import pytest
 
 from segue.core.generation import Chunk, Prompt
 from segue.engine.base import Engine
-from segue.engine.remote.engine import RemoteEngine
 from segue.engine.remote.spec import Site
 from segue.engine.router.balance import Policy
 from segue.engine.router.engine import Failover, RoutedEngine
@@ -32,8 +30,6 @@ POLICY = Policy(slow_start_s=0.0, open_s=0.1, open_s_max=0.5)
 HOW = Failover(wait_s=60.0, looks_every_s=0.1)
 STUBBORN = replace(HOW, attempts_max=100)
 """Some are killed before they have said much."""
-TIE = 0.1
-"""Log probabilities that lie so close are told apart by rounding."""
 
 
 @asynccontextmanager
@@ -161,8 +157,8 @@ async def test_a_hundred_streams_outlive_their_upstreams() -> None:
     assert killer.kills >= 6
 
 
-async def real(model: Path, streams: int, count: int, tokens: int, chunks: int, every_s: float) -> tuple[Killer, int]:
-    """Over llama.cpp's servers: each stream says what it says undisturbed, up to a tie.  How many do to their end."""
+async def real(model: Path, streams: int, count: int, tokens: int, chunks: int, every_s: float) -> Killer:
+    """Over llama.cpp's servers: each stream says what it says undisturbed."""
     processes = [LlamaProcess(model, slots=max(2, streams // count), context=512) for _ in range(count)]
     async with running(*processes):
         engines = {process.url: engine_of(model, process.url) for process in processes}
@@ -171,41 +167,19 @@ async def real(model: Path, streams: int, count: int, tokens: int, chunks: int, 
             calm = await asyncio.gather(*(said(engine, prompt, n, None) for n, prompt in enumerate(prompts)))
             killer = Killer(processes, chunks, every_s)
             found = await disturbed(engine, prompts, killer)
-            equal = 0
-            for prompt, wanted, got in zip(prompts, map(ids_of, calm), map(ids_of, found), strict=True):
-                gap = await parted(next(iter(engines.values())), prompt, wanted, got)
-                assert gap < TIE, "more than rounding"
-                equal += wanted == got
-    return killer, equal
-
-
-async def parted(engine: RemoteEngine, prompt: Prompt, one: list[int], other: list[int]) -> float:
-    """How far apart the two tokens are, in log probability, at which two answers part; 0 where they do not."""
-    both = zip(one, other, strict=False)
-    at = next((place for place, (mine, yours) in enumerate(both) if mine != yours), min(len(one), len(other)))
-    if len(one) == len(other) == at:
-        return 0.0
-    assert engine._upstream is not None
-    end = min(engine._upstream.model.words.eog)
-    mine, yours = (ids[at] if at < len(ids) else end for ids in (one, other))
-    scores = await engine._upstream.scores([*prompt.ids, *one[:at]], [mine, yours], "")
-    return abs(scores.known[mine] - scores.known[yours])
+    assert [*map(ids_of, found)] == [*map(ids_of, calm)], "a token twice, one missing, or another"
+    return killer
 
 
 async def test_ten_streams_outlive_real_upstreams(small_model: Path) -> None:
-    killer, equal = await real(small_model, streams=10, count=2, tokens=12, chunks=25, every_s=0.0)
-    assert killer.kills >= 2
-    assert equal >= 8
+    assert (await real(small_model, streams=10, count=2, tokens=12, chunks=25, every_s=0.0)).kills >= 2
 
 
 @pytest.mark.slow
 async def test_a_hundred_streams_outlive_real_upstreams(small_model: Path) -> None:
-    killer, equal = await real(small_model, streams=100, count=3, tokens=48, chunks=0, every_s=5.0)
-    print(
-        f"\n100 streams, {killer.kills} kills, longest pause {killer.longest_s:.1f} s: {equal} equal, others from a tie"
-    )
+    killer = await real(small_model, streams=100, count=3, tokens=48, chunks=0, every_s=5.0)
+    print(f"\n100 streams, {killer.kills} kills, longest pause {killer.longest_s:.1f} s: 100 of 100, byte for byte")
     assert killer.kills >= 3
-    assert equal >= 70
 
 
 async def test_one_upstream_that_comes_back(small_model: Path) -> None:
