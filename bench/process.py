@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 KEY = "sk-bench"
 START_S_MAX = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PROCESSORS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+"""Ours before anything was pinned: whoever pins itself to one starts servers that are to have another."""
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def free_port() -> int:
 
 def pin(pid: int, processor: int) -> None:
     """Keep a process on one processor, where the system can and there are several."""
-    if hasattr(os, "sched_setaffinity") and processor in os.sched_getaffinity(0):
+    if processor in _PROCESSORS and len(_PROCESSORS) > 1:
         os.sched_setaffinity(pid, {processor})
 
 
