@@ -44,6 +44,7 @@ UPSTREAM, OURS, LITELLM, ROUTER = "the upstream itself", "Segue", "LiteLLM", "sg
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MASTER = "sk-" + "0123456789abcdef" * 3
 _PAUSE_S = 0.3
+_SETTLE_S_MAX, _IDLE_SHARE = 20.0, 0.1
 _ASKED = "How many people live on the island now?"
 
 
@@ -197,8 +198,19 @@ def measured(
                     load = hammer(gate.server.port, gate.asked(tokens, kind == "stream"), kind, count, seconds)
                     used = gate.server.cpu_s() - before
                     seen[kind, name, count].append(Seen(load, used, resident_kib(gate.server.pid) / 1024))
-                    time.sleep(_PAUSE_S)  # whoever was left in the middle of a stream notices it
+                    _settle(gate.server)
     return seen
+
+
+def _settle(server: Server) -> None:
+    """Wait until a server is done with what its clients left: some work on for seconds after their last answer."""
+    end = time.monotonic() + _SETTLE_S_MAX
+    used = server.cpu_s()
+    while time.monotonic() < end:
+        time.sleep(_PAUSE_S)
+        before, used = used, server.cpu_s()
+        if used - before < _IDLE_SHARE * _PAUSE_S:
+            return
 
 
 def latency_table(seen: Mapping[tuple[str, str, int], list[Seen]], names: Sequence[str]) -> str:

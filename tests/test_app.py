@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from uuid import RFC_4122, UUID
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ from starlette.applications import Starlette
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from segue.app import build
+from segue.app import _uuid7, build
 from segue.catalogue.table import CatalogueInvalid
 from segue.cli.connection import Connection
 from segue.config import Auth, Engine, Files, Log, Models, Server, Settings
@@ -354,3 +355,14 @@ def test_no_ticket_is_written_down(ticket: str) -> None:
         "/api/v1/uploads",
         "/api/v1/uploads/",
     ]
+
+
+def test_ids_of_requests_are_uuids_that_grow() -> None:
+    made = []
+    for _ in range(5):
+        made += [_uuid7() for _ in range(100)]
+        time.sleep(0.002)
+    assert len({*made}) == len(made)
+    assert {(each.version, each.variant) for each in map(UUID, made)} == {(7, RFC_4122)}
+    assert [str(UUID(each)) for each in made] == made
+    assert [each[:13] for each in made] == sorted(each[:13] for each in made)
