@@ -1,10 +1,11 @@
-"""Who has the given name of somebody else: 秦子涵 where 陈子涵 was asked for.
+"""Who shares a part of a name with somebody else: 秦子涵 or 陈思琪 where 陈子涵 was asked for, Nadia Moreau for Felix.
 
-To a search the two are nearly the same, and to a small model, too: shown both, it takes the one's town for the other's.
-A passage that speaks of a namesake alone is no answer, once there is one that speaks of whom was asked for.
+To a search they are nearly the same, and to a small model, too: shown both, it takes the one's town for the other's.
+A passage that speaks of namesakes alone is no answer, once there is one that speaks of whom was asked for.
 
-Laws: a name is a family name of one character, of those that are no other word as well, and a given name of two; who is
-called by the given name alone may be the one; of every document something is left.
+Laws: a Chinese name is a family name of one character, of those that are no other word as well, and a given name of
+two; any other is two capitalised words or more; who is called by a part of the name alone may be the one; of every
+document something is left.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from segue.retrieval.stops import ENGLISH
 from segue.retrieval.words import read
 
 FAMILY = (
@@ -19,11 +21,33 @@ FAMILY = (
     "田任姜范石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易武乔贺赖龚文"
 )
 _NAME = re.compile(f"[{FAMILY}][\u4e00-\u9fff]{{2}}")
+_WORD = "[A-ZÀ-ÖØ-Þ][^\\W\\d_]+"
+_CALLED = re.compile(f"\\b{_WORD}(?: {_WORD})+")
+_NO_NAMES = frozenset([*ENGLISH.split(), "mr", "mrs", "ms", "dr", "prof", "professor", "sir", "president"])
 
 
 def named(question: str) -> frozenset[str]:
-    """The names in a question that no dictionary knows as words."""
-    reading = read([" ".join(question.split())]).reading
+    """The names in a question: Chinese ones that no dictionary knows as words, and capitalised ones."""
+    return _chinese(question) | {name for found in _CALLED.findall(question) if " " in (name := _called(found))}
+
+
+def others(names: frozenset[str], passages: Sequence[tuple[int, str]]) -> list[bool]:
+    """Which of the passages, each with its document, are about namesakes alone."""
+    asked = [any(name in text for name in names) for _, text in passages]
+    if not any(asked):
+        return [False] * len(passages)
+    found = [
+        not mine and any(_of_another(name, names, text) for name in names)
+        for mine, (_, text) in zip(asked, passages, strict=True)
+    ]
+    left = {document for other, (document, _) in zip(found, passages, strict=True) if not other}
+    return [other and document in left for other, (document, _) in zip(found, passages, strict=True)]
+
+
+def _chinese(text: str) -> frozenset[str]:
+    if not _NAME.search(text) and text.isascii():
+        return frozenset()
+    reading = read([" ".join(text.split())]).reading
     starts, ends = reading.spans.starts.tolist(), reading.spans.ends.tolist()
     parts = {start: end - start for start, end in zip(starts, ends, strict=True)}
     text = reading.codes.tobytes().decode("utf-32-le")
@@ -34,12 +58,27 @@ def named(question: str) -> frozenset[str]:
     )
 
 
-def others(names: frozenset[str], passages: Sequence[tuple[int, str]]) -> list[bool]:
-    """Which of the passages, each with its document, are about namesakes alone."""
-    asked = [any(name in text for name in names) for _, text in passages]
-    if not any(asked):
-        return [False] * len(passages)
-    pattern = re.compile(f"[{FAMILY}](?:{'|'.join(sorted({name[1:] for name in names}))})")
-    found = [not mine and pattern.search(text) is not None for mine, (_, text) in zip(asked, passages, strict=True)]
-    left = {document for other, (document, _) in zip(found, passages, strict=True) if not other}
-    return [other and document in left for other, (document, _) in zip(found, passages, strict=True)]
+def _called(run: str) -> str:
+    """Capitalised words without those before them that begin a sentence, or are a title."""
+    words = run.split()
+    while words and words[0].lower() in _NO_NAMES:
+        del words[0]
+    return " ".join(words)
+
+
+def _of_another(name: str, names: frozenset[str], text: str) -> bool:
+    """Does a text that does not have the name have a namesake's, and no part of the name by itself?"""
+    if _NAME.match(name):
+        family, given = name[0], name[1:]
+        if given in text:
+            return re.search(f"[{FAMILY}]{given}", text) is not None
+        return family in text and any(each[0] == family for each in _chinese(text) - names)
+    first, last = name.split()[0], name.split()[-1]
+    if first not in text and last not in text:
+        return False
+    rest, met = text, False
+    for found in {_called(run) for run in _CALLED.findall(text)}:
+        words = found.split()
+        if len(words) > 1 and (first in words or last in words):
+            rest, met = rest.replace(found, ""), True
+    return met and re.search(rf"\b(?:{re.escape(first)}|{re.escape(last)})\b", rest) is None

@@ -21,7 +21,10 @@ from tests.retrieval.shelf import Shelf, padded
         ("高速公路有多长？", set()),
         ("何时建立？周末活动是什么？", set()),
         ("王明在哪里？", set()),
-        ("Where was Thora Voss born?", set()),
+        ("Where was Thora Voss born?", {"Thora Voss"}),
+        ("Does Thora Voss know Dr Émile Zola?", {"Thora Voss", "Émile Zola"}),
+        ("Thora was where? The Voss was there.", set()),
+        ("What Is This?", set()),
         ("", set()),
     ],
 )
@@ -35,6 +38,30 @@ def test_whoever_is_asked_for_is_left_and_of_every_document_something() -> None:
     assert others(asked, passages) == [False, True, False, False, False]
     assert others(asked, passages[1:4]) == [False] * 3, "nobody speaks of whom was asked for"
     assert others(frozenset({"陈子涵", "秦子涵"}), passages) == [False] * 5
+
+
+def test_who_has_the_family_name_is_another_too() -> None:
+    asked = frozenset({"许晨曦"})
+    passages = [(0, "许晨曦最喜欢吃木瓜"), (0, "许思琪最喜欢吃樱桃"), (0, "许思琪认识晨曦"), (0, "许多人最喜欢吃樱桃")]
+    assert others(asked, passages) == [False, True, False, False]
+    assert others(frozenset({"许晨曦", "许思琪"}), passages) == [False] * 4
+
+
+def test_who_shares_a_word_of_a_name_is_another() -> None:
+    asked = frozenset({"Felix Moreau"})
+    texts = [
+        "Felix Moreau plays the harp.",
+        "Nadia Moreau plays the cello.",
+        "Felix Whitlock plays the banjo.",
+        "Then Moreau met Nadia Moreau.",
+        "Mr Moreau plays.",
+        "Moreaux, Felixstowe",
+        "Some play the cello.",
+        "Nadia Moreau knows Felix Moreau.",
+    ]
+    wanted = [False, True, True, False, False, False, False, False]
+    assert others(asked, [(0, text) for text in texts]) == wanted
+    assert others(asked, [(0, text) for text in texts[1:6]]) == [False] * 5, "nobody speaks of whom was asked for"
 
 
 def test_a_namesake_is_not_found_beside_whom_was_asked_for(tmp_path: Path) -> None:
