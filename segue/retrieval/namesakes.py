@@ -4,8 +4,9 @@ To a search they are nearly the same, and to a small model, too: shown both, it 
 A passage that speaks of namesakes alone is no answer, once there is one that speaks of whom was asked for.
 
 Laws: a Chinese name is a family name of one character, of those that are no other word as well, and a given name of
-two; any other is two capitalised words or more; who is called by a part of the name alone may be the one; of every
-document something is left.
+two; any other is two capitalised words or more, of which a namesake shares the last (what shares the first may belong
+to it: Apple Inc, Apple Watch); who is called by a part of the name alone may be the one, and one of the family may be
+spoken of for his sake, who is "he" then; of every document something is left.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _NAME = re.compile(f"[{FAMILY}][\u4e00-\u9fff]{{2}}")
 _WORD = "[A-ZÀ-ÖØ-Þ][^\\W\\d_]+"
 _CALLED = re.compile(f"\\b{_WORD}(?: {_WORD})+")
 _NO_NAMES = frozenset([*ENGLISH.split(), "mr", "mrs", "ms", "dr", "prof", "professor", "sir", "president"])
+_HE = re.compile("[他她其]|\\b(?:he|him|his|she|her|hers|they|them|their)\\b", re.IGNORECASE)
 
 
 def named(question: str) -> frozenset[str]:
@@ -36,10 +38,10 @@ def others(names: frozenset[str], passages: Sequence[tuple[int, str]]) -> list[b
     asked = [any(name in text for name in names) for _, text in passages]
     if not any(asked):
         return [False] * len(passages)
-    found = [
-        not mine and any(_of_another(name, names, text) for name in names)
-        for mine, (_, text) in zip(asked, passages, strict=True)
-    ]
+    found = []
+    for mine, (_, text) in zip(asked, passages, strict=True):
+        met = set() if mine else {_of_another(name, names, text) for name in names}
+        found.append(True in met and False not in met)
     left = {document for other, (document, _) in zip(found, passages, strict=True) if not other}
     return [other and document in left for other, (document, _) in zip(found, passages, strict=True)]
 
@@ -66,19 +68,21 @@ def _called(run: str) -> str:
     return " ".join(words)
 
 
-def _of_another(name: str, names: frozenset[str], text: str) -> bool:
-    """Does a text that does not have the name have a namesake's, and no part of the name by itself?"""
+def _of_another(name: str, names: frozenset[str], text: str) -> bool | None:
+    """Whether a text that does not have the name speaks of a namesake; False where perhaps of whom has it, None of
+    neither."""
     if _NAME.match(name):
         family, given = name[0], name[1:]
         if given in text:
             return re.search(f"[{FAMILY}]{given}", text) is not None
-        return family in text and any(each[0] == family for each in _chinese(text) - names)
+        if family not in text or not any(each[0] == family for each in _chinese(text) - names):
+            return None
+        return _HE.search(text) is None
     first, last = name.split()[0], name.split()[-1]
-    if first not in text and last not in text:
+    runs = [found for found in map(_called, _CALLED.findall(text)) if " " in found]
+    others = [found for found in runs if found.split()[-1] == last]
+    for found in runs:
+        text = text.replace(found, "")
+    if re.search(rf"\b(?:{re.escape(first)}|{re.escape(last)})\b", text):
         return False
-    rest, met = text, False
-    for found in {_called(run) for run in _CALLED.findall(text)}:
-        words = found.split()
-        if len(words) > 1 and (first in words or last in words):
-            rest, met = rest.replace(found, ""), True
-    return met and re.search(rf"\b(?:{re.escape(first)}|{re.escape(last)})\b", rest) is None
+    return (_HE.search(text) is None) if others else None

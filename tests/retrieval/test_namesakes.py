@@ -44,24 +44,35 @@ def test_who_has_the_family_name_is_another_too() -> None:
     asked = frozenset({"许晨曦"})
     passages = [(0, "许晨曦最喜欢吃木瓜"), (0, "许思琪最喜欢吃樱桃"), (0, "许思琪认识晨曦"), (0, "许多人最喜欢吃樱桃")]
     assert others(asked, passages) == [False, True, False, False]
+    assert others(asked, [*passages[:1], (0, "许思琪是她的母亲")]) == [False] * 2, "of the family"
     assert others(frozenset({"许晨曦", "许思琪"}), passages) == [False] * 4
 
 
-def test_who_shares_a_word_of_a_name_is_another() -> None:
-    asked = frozenset({"Felix Moreau"})
-    texts = [
-        "Felix Moreau plays the harp.",
-        "Nadia Moreau plays the cello.",
-        "Felix Whitlock plays the banjo.",
-        "Then Moreau met Nadia Moreau.",
-        "Mr Moreau plays.",
-        "Moreaux, Felixstowe",
-        "Some play the cello.",
-        "Nadia Moreau knows Felix Moreau.",
-    ]
-    wanted = [False, True, True, False, False, False, False, False]
-    assert others(asked, [(0, text) for text in texts]) == wanted
-    assert others(asked, [(0, text) for text in texts[1:6]]) == [False] * 5, "nobody speaks of whom was asked for"
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("Felix Moreau plays the harp.", False),
+        ("Nadia Moreau plays the cello.", True),
+        ("Felix Whitlock plays the banjo.", False),
+        ("Then Moreau met Nadia Moreau.", False),
+        ("Mr Moreau plays. So does Nadia Moreau.", False),
+        ("Nadia Moreau married him.", False),
+        ("Nadia Moreau saw the European Council.", True),
+        ("The Commission asked Nadia Moreau.", False),
+        ("The Trade Commission met.", True),
+        ("Moreaux, Felixstowe", False),
+        ("Some play the cello.", False),
+        ("Nadia Moreau knows Felix Moreau.", False),
+    ],
+)
+def test_who_shares_the_last_word_of_a_name_is_another(text: str, other: bool) -> None:
+    asked = frozenset({"Felix Moreau", "European Commission"})
+    assert others(asked, [(0, "Felix Moreau"), (0, text)]) == [False, other]
+    assert others(asked, [(0, "Nobody"), (0, text)]) == [False, False], "nobody speaks of whom was asked for"
+
+
+def test_what_shares_the_first_word_may_belong_to_it() -> None:
+    assert others(frozenset({"Apple Inc"}), [(0, "Apple Inc sells"), (0, "Apple Watch")]) == [False, False]
 
 
 def test_a_namesake_is_not_found_beside_whom_was_asked_for(tmp_path: Path) -> None:
