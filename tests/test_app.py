@@ -191,7 +191,7 @@ async def test_the_log_as_lines(log: Callable[[], str]) -> None:
     refusal = log()
     at, id = (
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00",
-        r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}",
+        r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f-]{16}",
     )
     figures = r"prompt_tokens=\d+ cached_tokens=0 output_tokens=15 first_ms=\d+ total_ms=\d+"
     assert len(lines) == 5
