@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -130,13 +131,31 @@ def _writer(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnusable(f"{path} cannot be opened: {error}. Set SEGUE_FILES_DIR.") from error
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _logging(connection)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
         _whole(connection, "BEGIN IMMEDIATE", lambda rows: _migrate(rows, steps))
     except (sqlite3.Error, StoreUnusable) as error:
         connection.close()
         raise StoreUnusable(f"{path} cannot be used: {error}") from error
     return connection
+
+
+def _logging(connection: sqlite3.Connection) -> None:
+    """Write ahead of the file from now on.
+
+    Of several that turn to it at once SQLite refuses some without a wait, whatever its time limit: each holds the
+    shared lock that the others' exclusive one waits for.  Whoever comes after the first finds it done.
+    """
+    until = time.monotonic() + _LOCKED_MAX_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
 
 
 def _migrate(rows: Rows, steps: Sequence[str]) -> None:

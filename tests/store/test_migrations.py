@@ -103,6 +103,20 @@ async def test_several_that_start_at_once(tmp_path: Path) -> None:
     assert version(path) == len(STEPS)
 
 
+async def test_one_that_starts_while_another_turns_to_writing_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "files.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")  # what SQLite refuses the next one for without a wait
+        with pytest.raises(sqlite3.OperationalError), closing(sqlite3.connect(path)) as refused:
+            refused.execute("PRAGMA journal_mode = WAL")
+        opened = asyncio.create_task(migrated(path))
+        await asyncio.sleep(0.05)
+        assert not opened.done()
+        another.execute("ROLLBACK")
+        await opened
+    assert version(path) == len(STEPS)
+
+
 async def test_what_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     path = tmp_path / "files.sqlite"
     path.write_bytes(b"not a database, " * 100)
