@@ -65,13 +65,15 @@ class File:
 @frozen
 class Passage:
     """A piece of one of the documents a question is asked about: bytes `start` to `end` of the text of document number
-    `document` (from 0, in the order they were named), in the part called `label`.  Higher `score` fits better."""
+    `document` (from 0, in the order they were named), in the part called `label`.  Higher `score` fits better.  `key`
+    are the bytes of its text that name what is asked for, None where nothing in it does or that cannot be told."""
 
     document: int
     start: int
     end: int
     label: str
     score: float
+    key: tuple[int, int] | None = None
 
 
 def mark(workspace: str, sha256: str) -> str:

@@ -26,11 +26,13 @@ LOOKED_AT_CHARS = 2000
 
 @frozen
 class Sheet:
-    """Text to be shown: of the document called `name` ("" for one without), its part `label` ("" for all of it)."""
+    """Text to be shown: of the document called `name` ("" for one without), its part `label` ("" for all of it).
+    `key` is the sentence in it that names what is asked for, "" where there is none."""
 
     name: str
     label: str
     text: str
+    key: str = ""
 
 
 @frozen
@@ -40,6 +42,7 @@ class _Words:
     named: str
     shown: Mapping[Tier, str]
     answer: Mapping[Tier, str]
+    key: str
     comma: str
     note: str
 
@@ -58,6 +61,7 @@ _ENGLISH = _Words(
         "digest": "Answer from these extracts.",
         "notes": "Answer from these notes.",
     },
+    key="The sentences that fit the question best:",
     comma=", ",
     note="Note briefly what this text says to the following question. Write nothing else.",
 )
@@ -75,6 +79,7 @@ _CHINESE = _Words(
         "digest": "请根据以上摘录回答。",
         "notes": "请根据以上笔记回答。",
     },
+    key="与问题最相关的句子：",
     comma="，",
     note="请简要记下以上内容中与下面问题有关的要点，不要写其他内容。",
 )
@@ -97,8 +102,12 @@ def whole(request: Request, sheets: Sequence[Sheet], in_turn: bool = False) -> R
 
 
 def quoted(request: Request, sheets: Sequence[Sheet], tier: Tier = "retrieval") -> Request:
-    """The conversation with numbered passages before its last question, found as `tier` says; as it is when there
-    are none."""
+    """The conversation with numbered passages before its last question, found as `tier` says, and once more their
+    sentences that name what is asked for; as it is when there are none.
+
+    A small model takes an answer from a sentence about somebody else when the right one stands in a long passage.
+    Right in front of the question they help most.
+    """
     if not sheets:
         return request
     words = _words(question(request))
@@ -106,7 +115,10 @@ def quoted(request: Request, sheets: Sequence[Sheet], tier: Tier = "retrieval") 
     for number, sheet in enumerate(sheets, 1):
         source = words.comma.join(part for part in (sheet.name, sheet.label) if part)
         shown.append(f"[{number}] {source}".rstrip() + f"\n{sheet.text.strip()}")
-    return _put(request, _asked_at(request), [*shown, words.answer[tier]])
+    shown.append(words.answer[tier])
+    if keys := [f"- {' '.join(sheet.key.split())}" for sheet in sheets if sheet.key]:
+        shown.append("\n".join([words.key, *keys]))
+    return _put(request, _asked_at(request), shown)
 
 
 def asked_for_notes(request: Request, sheet: Sheet) -> Request:

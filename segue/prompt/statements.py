@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
@@ -30,6 +31,8 @@ REMEMBERED_MAX = 1024
 HAN_SHARE, LATIN_SHARE = 0.1, 0.5
 """Of the letters of a text, from which on it has such a script."""
 
+_NEXT = ("Question:", "问题：")
+"""A small model goes on with a question of its own."""
 _MARKS = " -*\u2022.0123456789"
 
 _FORM: dict[tuple[Script, bool], str] = {
@@ -151,7 +154,8 @@ class Statements:
         turn = Message("user", _FORM[script, abroad].format(question=asked))
         alone = Request(request.id, request.caller, request.model, (turn,), sampling=Sampling(temperature=0.0))
         said = await say(alone, self._limits.tokens_max)
-        text = " ".join(" ".join(line.lstrip(_MARKS) for line in said.splitlines()).split())
+        lines = itertools.takewhile(lambda line: not line.startswith(_NEXT), said.strip().splitlines())
+        text = " ".join(" ".join(line.lstrip(_MARKS) for line in lines).split())
         self._known[key] = text
         while len(self._known) > REMEMBERED_MAX:
             self._known.popitem(last=False)

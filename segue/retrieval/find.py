@@ -15,9 +15,9 @@ from segue.core.documents import Passage
 from segue.retrieval import meaning, ranking, windows
 from segue.retrieval.index import Index
 from segue.retrieval.lines import Text
-from segue.retrieval.namesakes import named, others
 from segue.retrieval.question import Question, understood
 from segue.retrieval.ranking import Corpus, Ranked
+from segue.retrieval.subject import holds
 
 BYTES_MAX = 3000
 REREAD_MAX = 128
@@ -54,10 +54,42 @@ def find(
     ranked, spread = _ranked(corpus, some, asked, vectors)
     ranked = _completed(corpus, _single(corpus, some, ranked))
     found = windows.shown(corpus, some, ranked, spread, bytes_max, asked.compares)
-    if names := named(question):
-        said = [(each.document, bytes(some[each.document][each.start : each.end]).decode()) for each in found]
-        found = [each for each, other in zip(found, others(names, said), strict=True) if not other]
+    found = _keyed(corpus, some, question, found, ranked, spread)
     return tuple(replace(passage, document=kept[passage.document]) for passage in found)
+
+
+def _keyed(
+    corpus: Corpus,
+    texts: Sequence[Text],
+    question: str,
+    found: Sequence[Passage],
+    ranked: Ranked,
+    spread: frozenset[int],
+) -> list[Passage]:
+    """With the best line of each passage that names what is asked for, and the next one where it goes on in it."""
+    ranks = {line: rank for rank, line in enumerate(ranked.lines.tolist())}
+    lines = [_inside(corpus, passage) for passage in found]
+    every = [line for each in lines for line in each]
+    told = holds(corpus, question, [_line(corpus, texts, line) for line in every])
+    naming = {line for line, names in zip(every, told, strict=True) if names}
+    keyed = list[Passage]()
+    for passage, inside in zip(found, lines, strict=True):
+        if mine := [line for line in inside if line in naming]:
+            best = min(mine, key=lambda line: (ranks.get(line, len(ranks)), line))
+            last = best + 1 if best in spread and best + 1 in inside else best
+            index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+            start, end = index.span(best - first, last - first)
+            start, end = windows.trimmed(texts[passage.document], max(start, passage.start), min(end, passage.end))
+            keyed.append(replace(passage, key=(start, end)))
+        else:
+            keyed.append(passage)
+    return keyed
+
+
+def _inside(corpus: Corpus, passage: Passage) -> range:
+    """The lines of a passage."""
+    index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+    return range(first + index.line_at(passage.start), first + index.line_at(passage.end - 1) + 1)
 
 
 def _ranked(

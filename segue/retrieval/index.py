@@ -108,7 +108,11 @@ class Index:
 
     def label_at(self, at: int) -> str:
         """What the part of this byte is called."""
-        return self.label_of(int(np.searchsorted(self.lines[:-1], at, "right")) - 1)
+        return self.label_of(self.line_at(at))
+
+    def line_at(self, at: int) -> int:
+        """The line that this byte is in."""
+        return int(np.searchsorted(self.lines[:-1], at, "right")) - 1
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The bytes of several lines, both ends included."""

@@ -80,6 +80,15 @@ def test_passages_stand_before_the_last_question() -> None:
     assert quoted(talk, []) is talk
 
 
+def test_sentences_that_name_what_is_asked_for_are_said_once_more() -> None:
+    sheets = [Sheet("a.pdf", "", "One is\nred. Two.", "One is\nred."), Sheet("", "", "Three."), Sheet("", "", "4", "4")]
+    content = quoted(TALK, sheets).messages[-1].content
+    assert content.endswith("say so.\n\nThe sentences that fit the question best:\n- One is red.\n- 4\n\nWhat is it?")
+    content = quoted(request(user("这是什么？")), sheets).messages[-1].content
+    assert content.endswith("请直接说明。\n\n与问题最相关的句子：\n- One is red.\n- 4\n\n这是什么？")
+    assert "fit the question" not in quoted(TALK, sheets[1:2]).messages[-1].content
+
+
 def test_the_model_is_told_what_it_is_shown() -> None:
     asked = request(user("这是什么？"))
     contents = [quoted(asked, [ONE], tier).messages[0].content for tier in ("retrieval", "digest", "notes")]

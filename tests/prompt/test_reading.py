@@ -151,6 +151,26 @@ def test_the_best_passages_are_kept_and_one_of_each_document_the_best_first() ->
     assert _best([], 3) == []
 
 
+def test_passages_that_name_what_is_asked_for_come_before_others_and_in_place_of_them() -> None:
+    scores = (0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6)
+
+    def kept(naming: set[int], count: int, documents: int = 1) -> list[str]:
+        found = [
+            (Passage(at % documents, at, at + 1, "", score, (at, at + 1) if at in naming else None), str(at))
+            for at, score in enumerate(scores)
+        ]
+        return [text for _, text in _best(found, count)]
+
+    assert kept(set(), 4) == ["0", "2", "4", "6"]
+    assert kept({1}, 1) == ["1"]
+    assert kept({1}, 4) == ["0", "1"]
+    assert kept({1}, 6) == ["0", "2", "4", "1"]
+    assert kept({1, 3}, 8) == ["0", "2", "3", "1"]
+    assert kept({1, 3, 5}, 8) == ["5", "3", "1"]
+    assert kept({1, 3, 5}, 2) == ["5", "3"]
+    assert kept({1, 3, 5}, 8, documents=2) == ["0", "5", "3", "1"], "each document's best one in any case"
+
+
 async def test_a_document_that_nothing_is_found_in_is_shown_a_little() -> None:
     desk = Desk()
     job = await desk.prepare(asked(user("Fruit number 700 ?"), files=("long.txt", "other.txt")))

@@ -113,6 +113,12 @@ async def test_it_is_asked_once() -> None:
     assert len(model.shown) == 3 + REMEMBERED_MAX + 1
 
 
+@pytest.mark.parametrize("next", ["Question: What then?\n- More.", "问题：然后呢？"])
+async def test_a_question_that_the_model_adds_is_left_out(next: str) -> None:
+    assert await about(Model(f"- One.\n- Two.\n\n{next}"), "Who?", ENGLISH) == "One. Two."
+    assert await about(Model(next), "Who?", ENGLISH) == ""
+
+
 @pytest.mark.parametrize("model", [Model(wait_s=60.0), Model(too_long=True)])
 async def test_the_search_goes_on_without(model: Model) -> None:
     assert await about(model, "Who?", ENGLISH, limits=Limits(wait_s=0.05)) == ""

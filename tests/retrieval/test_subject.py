@@ -1,0 +1,116 @@
+"""What a question is about: which sentences name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segue.retrieval.ranking import Corpus
+from segue.retrieval.subject import holds
+from tests.retrieval.shelf import VECTORS, Shelf, padded
+
+ENGLISH = [
+    "The access code of the Kestrel museum is 78476.",
+    "The access code of the Kestrel station is 98871.",
+    "The access code of the Granite museum is 40240.",
+    "Felix Voss was born in Tromso.",
+    "Felix Dunne was born in Izmir.",
+    "The museum delivered the access code by mistake.",
+    "An answer is given within ten days. The old lamp was repaired in the year of the storm.",
+]
+CHINESE = [
+    "黄铜观测站的门禁密码是91913。",
+    "黄铜仓库的门禁密码是59362。",
+    "猎鹰观测站的门禁密码是93083。",
+    "韩志远出生在伊兹密尔。",
+    "韩志強出生在里斯本。",
+    "港务局在同一栋楼里描述了城市指南，因为合同有这样的要求。",
+    "委员会去年搬走了门上的数字。",
+]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    return Shelf(tmp_path_factory.mktemp("shelf"), "\n".join(ENGLISH * 3), "\n".join(CHINESE * 3), vectors=VECTORS)
+
+
+def naming(shelf: Shelf, question: str, texts: list[str]) -> list[int]:
+    found = holds(Corpus.of(shelf.indexes), question, texts)
+    return [number for number, each in enumerate(found) if each]
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("What is the access code of the Kestrel museum?", [0]),
+        ("Which digits let someone into the Kestrel museum?", [0]),
+        ("KESTREL MUSEUM: which digits?", [0]),
+        ("Where was Felix Voss born?", [3]),
+        ("Where were Felix Voss and Felix Dunne born?", [3, 4]),
+        ("What is kept in Kestrel?", [0, 1]),
+        ("Who is Felix?", [3, 4]),
+        ("Does the Kestrel museum know Felix Voss?", [0, 3]),
+        ("Was Felix Voss born in Tromso or in Izmir?", [3]),
+        ("What has number 78476?", [0]),
+        ("Are there 10 of them?", []),
+        ("Who is Feli?", []),
+        ("What was repaired?", []),
+        ("How is an answer given?", []),
+        ("?", []),
+        ("", []),
+    ],
+)
+def test_in_english(shelf: Shelf, question: str, found: list[int]) -> None:
+    assert naming(shelf, question, ENGLISH) == found
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("黄铜观测站的门禁密码是多少？", [0]),
+        ("要进入黄铜观测站，需要输入哪几位数字？", [0]),
+        ("韩志远的老家是哪座城市？", [3]),
+        ("韓志遠出生在哪里？", [3]),
+        ("韩志强出生在哪里？", [4]),
+        ("是什么？", []),
+        ("为什么？", []),
+    ],
+)
+def test_in_chinese(shelf: Shelf, question: str, found: list[int]) -> None:
+    assert naming(shelf, question, CHINESE) == found
+
+
+def test_texts_that_are_none(shelf: Shelf) -> None:
+    assert holds(Corpus.of(shelf.indexes), "Where was Felix Voss born?", []) == []
+    assert holds(Corpus.of(shelf.indexes), "Where was Felix Voss born?", ["", "Felix  Voss", "Felix\nVoss"]) == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_passages_say_which_of_their_sentences_name_it(tmp_path: Path) -> None:
+    needle = "The access code of the Kestrel museum is 78476."
+    shelf = Shelf(
+        tmp_path,
+        padded("The access code of the Kestrel station is 98871."),
+        padded("The Kestrel museum is old.")
+        + f"\n{needle}\n\n"
+        + padded("The access code of the Granite museum is 40240."),
+        vectors=VECTORS,
+    )
+    found = shelf.find("What is the access code of the Kestrel museum?", 2000)
+    keys = [(each.document, shelf.texts[each.document][slice(*each.key)].decode()) for each in found if each.key]
+    assert (1, needle) in keys
+    assert all("Kestrel museum" in key for _, key in keys)
+    assert any(each.key is None for each in found)
+    assert all(each.start <= each.key[0] < each.key[1] <= each.end for each in found if each.key)
+
+
+def test_a_sentence_that_goes_on_in_the_next_is_named_with_it(tmp_path: Path) -> None:
+    opening, needle = "The next entry in the records is about Selma Salgado.", "She was born in Valparaiso, by the sea."
+    shelf = Shelf(tmp_path, padded(f"{opening} {needle}"), vectors=VECTORS)
+    found = shelf.find("Where was Selma Salgado born?", 2000)
+    keys = [shelf.texts[0][slice(*each.key)].decode() for each in found if each.key]
+    assert keys == [f"{opening} {needle}"]
