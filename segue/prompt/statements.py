@@ -31,7 +31,7 @@ REMEMBERED_MAX = 1024
 HAN_SHARE, LATIN_SHARE = 0.1, 0.5
 """Of the letters of a text, from which on it has such a script."""
 
-_NEXT = ("Question:", "问题：")
+_NEXT = ("Question:", "问题：", "问题:")
 """A small model goes on with a question of its own."""
 _MARKS = " -*\u2022.0123456789"
 

@@ -82,8 +82,10 @@ def _names(asked: _Asked, said: Sequence[str]) -> Iterator[tuple[float, str]]:
     for name in sorted(asked.full):
         reading = read([name]).reading
         if _having(said, text := _spoken(reading)).any():
-            mine = [number for number, word in enumerate(asked.hashes) if word in set(reading.hashes.tolist())]
+            words = set(reading.hashes.tolist())
+            mine = [number for number, word in enumerate(asked.hashes) if word in words]
             taken.update(mine)
+            # A name that no dictionary has may be cut into other words there, and still it is worth something.
             yield sum(asked.heavy[number] for number in mine) or 1.0, text
     for number, like in enumerate(asked.like):
         if like and number not in taken:

@@ -131,7 +131,7 @@ def _writer(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreUnusable(f"{path} cannot be opened: {error}. Set SEGUE_FILES_DIR.") from error
     try:
-        _logging(connection)
+        _write_ahead(connection)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
         _whole(connection, "BEGIN IMMEDIATE", lambda rows: _migrate(rows, steps))
     except (sqlite3.Error, StoreUnusable) as error:
@@ -140,11 +140,11 @@ def _writer(path: Path, steps: Sequence[str]) -> sqlite3.Connection:
     return connection
 
 
-def _logging(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection) -> None:
     """Write ahead of the file from now on.
 
-    Of several that turn to it at once SQLite refuses some without a wait, whatever its time limit: each holds the
-    shared lock that the others' exclusive one waits for.  Whoever comes after the first finds it done.
+    Whoever turns to it while another is at it, or writes, is refused at once, whatever the time limit: SQLite waits for
+    no lock here.  Who comes after the first finds it done.
     """
     until = time.monotonic() + _LOCKED_MAX_S
     while True:

@@ -108,6 +108,7 @@ def test_passages_say_which_of_their_sentences_name_it(tmp_path: Path) -> None:
     assert all(each.start <= each.key[0] < each.key[1] <= each.end for each in found if each.key)
 
 
+@pytest.mark.skipif(VECTORS is None, reason="without vectors")
 def test_a_sentence_that_goes_on_in_the_next_is_named_with_it(tmp_path: Path) -> None:
     opening, needle = "The next entry in the records is about Selma Salgado.", "She was born in Valparaiso, by the sea."
     shelf = Shelf(tmp_path, padded(f"{opening} {needle}"), vectors=VECTORS)
