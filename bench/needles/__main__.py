@@ -158,7 +158,7 @@ def main() -> int:
         "--mentions",
         type=int,
         default=MENTIONS,
-        help=f"sentences that have a needle's name, and no answer ({MENTIONS})",
+        help=f"sentences that have the name of a crowded needle, and no answer ({MENTIONS})",
     )
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--wrong", action="store_true", help="tell every wrong answer on standard error")
@@ -181,7 +181,7 @@ def main() -> int:
         print(report.heading("Right answers about hidden sentences", command))
         for language, each in hidden.items():
             seen = asked(each, given.kinds.split(","), given.per, given.together, base, key, told)
-            title = f"About {given.tokens} tokens, {language}, {given.mentions} mentions a name, seed {given.seed}"
+            title = f"About {given.tokens} tokens, {language}, seed {given.seed}"
             print(table(title, seen), flush=True)
 
     if given.server:

@@ -3,14 +3,15 @@
 Kinds:
     literal     the question uses the sentence's own words
     reworded    it says the same in other words; only the name is the same
+    crowded     so does this one, and `MENTIONS` sentences of the filler's kind mention the name
     apart       the name is in one sentence, what is asked for in the next, where the name is a pronoun
     crossed     it asks in the other language, but for the name
     translated  it asks in the other language, the name translated
     several     four sentences answer it, all of which are wanted
     counted     five to nine do, and their number is asked for
 
-Every sentence has siblings that are no answer: the same said of people and places whose names differ in one word,
-other things said of the same name, and `MENTIONS` sentences of the filler's kind that mention the name.
+Every sentence has siblings that are no answer: the same said of people and places whose names differ in one word, and
+other things said of the same name.
 
 Laws: the same language, size and seed give the same haystack; needles stand at evenly spread depths.
 """
@@ -24,8 +25,8 @@ from typing import Literal
 
 from bench.needles.prose import BANKS, Language, clause, filler
 
-Kind = Literal["literal", "reworded", "apart", "crossed", "translated", "several", "counted"]
-KINDS: tuple[Kind, ...] = ("literal", "reworded", "apart", "crossed", "translated", "several", "counted")
+Kind = Literal["literal", "reworded", "crowded", "apart", "crossed", "translated", "several", "counted"]
+KINDS: tuple[Kind, ...] = ("literal", "reworded", "crowded", "apart", "crossed", "translated", "several", "counted")
 MENTIONS, SIBLINGS_PART = 30, 4
 
 FRUITS = [
@@ -200,12 +201,14 @@ def _hidden(language: Language, count: int, mentions: int, dice: random.Random) 
         relation = RELATIONS[number % len(RELATIONS)]
         name = (people if relation.of_person else places).pop()
         hidden.append(_single(relation, language, name, dice))
-        siblings += _siblings(relation, language, name, mentions, dice)
+        siblings += _siblings(relation, language, name, dice)
     for number in range(count // 2):
         relation = RELATIONS[number % len(RELATIONS)]
-        name = (people if relation.of_person else places).pop()
+        name, crowd = ((people if relation.of_person else places).pop() for _ in range(2))
         hidden.append(_apart(relation, language, name, dice))
-        siblings += _siblings(relation, language, name, mentions, dice)
+        hidden.append(_crowded(relation, language, crowd, dice))
+        siblings += _siblings(relation, language, name, dice) + _siblings(relation, language, crowd, dice)
+        siblings += _mentioned(crowd, language, mentions, dice)
     for number in range(max(2, count // 6)):
         place, person = places.pop(), people.pop()
         keys, days = dice.sample(range(10000, 99999), 8), dice.sample(range(1, 29), 9 + number % 5)
@@ -218,7 +221,6 @@ def _hidden(language: Language, count: int, mentions: int, dice: random.Random) 
         spelled = (str(late), NUMBERS["en"][late], NUMBERS["zh"][late])
         hidden.append(_Hidden(said, (("counted", DAYS[language][1].format(person)),), (spelled,)))
         siblings += others + more
-        siblings += _mentioned(place, language, mentions, dice) + _mentioned(person, language, mentions, dice)
     taken = {sentence for each in hidden for sentence in each.sentences}
     # A name that is near one needle's may be another's own, of which nothing else may be said.
     told = tuple(each.claim for each in hidden if each.claim)
@@ -243,6 +245,12 @@ def _single(relation: Relation, language: Language, name: str, dice: random.Rand
     return _Hidden((sentence,), tuple(asked), (value,), claim=_claim(relation, language, name))
 
 
+def _crowded(relation: Relation, language: Language, name: str, dice: random.Random) -> _Hidden:
+    value = _value(relation, dice)
+    sentence, _, reworded = _said(relation, language, name, value)
+    return _Hidden((sentence,), (("crowded", reworded),), (value,), claim=_claim(relation, language, name))
+
+
 def _apart(relation: Relation, language: Language, name: str, dice: random.Random) -> _Hidden:
     pronoun = {"en": "she" if relation.of_person else "it", "zh": "她" if relation.of_person else "它"}[language]
     value = _value(relation, dice)
@@ -254,13 +262,12 @@ def _apart(relation: Relation, language: Language, name: str, dice: random.Rando
     return _Hidden((sentence + mark.rstrip(),), asked, (value,), before, _claim(relation, language, name))
 
 
-def _siblings(relation: Relation, language: Language, name: str, mentions: int, dice: random.Random) -> list[str]:
+def _siblings(relation: Relation, language: Language, name: str, dice: random.Random) -> list[str]:
     """What is no answer: of near names, and of this name in another way."""
     near = _near(name, language, relation.of_person, dice)
     found = [_said(relation, language, each, _value(relation, dice))[0] for each in near]
     others = [each for each in RELATIONS if each.of_person == relation.of_person and each is not relation]
-    found += [_said(other, language, name, _value(other, dice))[0] for other in dice.sample(others, 2)]
-    return found + _mentioned(name, language, mentions, dice)
+    return found + [_said(other, language, name, _value(other, dice))[0] for other in dice.sample(others, 2)]
 
 
 def _mentioned(name: str, language: Language, count: int, dice: random.Random) -> list[str]:

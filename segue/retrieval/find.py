@@ -17,7 +17,8 @@ from segue.retrieval.index import Index
 from segue.retrieval.lines import Text
 from segue.retrieval.question import Question, understood
 from segue.retrieval.ranking import Corpus, Ranked
-from segue.retrieval.subject import holds
+from segue.retrieval.settle import Settled, keyed, settle
+from segue.retrieval.subject import Subject
 
 BYTES_MAX = 3000
 REREAD_MAX = 128
@@ -53,43 +54,12 @@ def find(
     some = [texts[number] for number in kept]
     ranked, spread = _ranked(corpus, some, asked, vectors)
     ranked = _completed(corpus, _single(corpus, some, ranked))
-    found = windows.shown(corpus, some, ranked, spread, bytes_max, asked.compares)
-    found = _keyed(corpus, some, question, found, ranked, spread)
+    subject, settled = Subject(corpus, question, statements), Settled(ranked, spread)
+    if vectors is not None and statements:
+        settled = settle(corpus, some, subject, (question, statements), settled, vectors)
+    found = windows.shown(corpus, some, settled.ranked, settled.spread, bytes_max, asked.compares)
+    found = keyed(corpus, some, subject, found, settled)
     return tuple(replace(passage, document=kept[passage.document]) for passage in found)
-
-
-def _keyed(
-    corpus: Corpus,
-    texts: Sequence[Text],
-    question: str,
-    found: Sequence[Passage],
-    ranked: Ranked,
-    spread: frozenset[int],
-) -> list[Passage]:
-    """With the best line of each passage that names what is asked for, and the next one where it goes on in it."""
-    ranks = {line: rank for rank, line in enumerate(ranked.lines.tolist())}
-    lines = [_inside(corpus, passage) for passage in found]
-    every = [line for each in lines for line in each]
-    told = holds(corpus, question, [_line(corpus, texts, line) for line in every])
-    naming = {line for line, names in zip(every, told, strict=True) if names}
-    keyed = list[Passage]()
-    for passage, inside in zip(found, lines, strict=True):
-        if mine := [line for line in inside if line in naming]:
-            best = min(mine, key=lambda line: (ranks.get(line, len(ranks)), line))
-            last = best + 1 if best in spread and best + 1 in inside else best
-            index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
-            start, end = index.span(best - first, last - first)
-            start, end = windows.trimmed(texts[passage.document], max(start, passage.start), min(end, passage.end))
-            keyed.append(replace(passage, key=(start, end)))
-        else:
-            keyed.append(passage)
-    return keyed
-
-
-def _inside(corpus: Corpus, passage: Passage) -> range:
-    """The lines of a passage."""
-    index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
-    return range(first + index.line_at(passage.start), first + index.line_at(passage.end - 1) + 1)
 
 
 def _ranked(
@@ -103,8 +73,8 @@ def _ranked(
     reading, weights = ranking.rarity(corpus, asked.text.replace("\n", " "))
     rankings.append((ranking.by_meaning(corpus, vectors.whole(reading, weights)), MEANING_SHARE))
     again = ranking.fused(rankings).lines[:REREAD_MAX]
-    alone = [_line(corpus, texts, int(line)) for line in again]
-    pairs = [f"{line} {_after(corpus, texts, int(number))}" for line, number in zip(alone, again, strict=True)]
+    alone = [windows.line(corpus, texts, int(line)) for line in again]
+    pairs = [f"{line} {windows.after(corpus, texts, int(number))}" for line, number in zip(alone, again, strict=True)]
     both = ranking.reread([*alone, *pairs], reading, weights, vectors)
     spread = np.zeros(len(again), np.bool_)
     for scores in both:
@@ -121,7 +91,7 @@ def _single(corpus: Corpus, texts: Sequence[Text], ranked: Ranked) -> Ranked:
     said: dict[str, int] = {}
     keep = np.ones(len(ranked.lines), np.bool_)
     for place, line in enumerate(ranked.lines[:COPIES_SEEN_MAX].tolist()):
-        text = _line(corpus, texts, line).strip()
+        text = windows.line(corpus, texts, line).strip()
         said[text] = said.get(text, 0) + 1
         keep[place] = said[text] <= COPIES_MAX
     return Ranked(ranked.lines[keep], ranked.scores[keep])
@@ -139,19 +109,3 @@ def _completed(corpus: Corpus, ranked: Ranked) -> Ranked:
         return ranked
     lines = np.concatenate([ranked.lines, np.array(more, np.intp)])
     return Ranked(lines, np.concatenate([ranked.scores, np.zeros(len(more), np.float32)]))
-
-
-def _line(corpus: Corpus, texts: Sequence[Text], line: int) -> str:
-    document = corpus.document(line)
-    own = line - int(corpus.firsts[document])
-    start, end = corpus.indexes[document].span(own, own)
-    return str(memoryview(texts[document])[start:end], "utf-8", "replace")
-
-
-def _after(corpus: Corpus, texts: Sequence[Text], line: int) -> str:
-    """The next line of the same part, or nothing."""
-    document = corpus.document(line)
-    index, own = corpus.indexes[document], line - int(corpus.firsts[document])
-    if own + 1 >= index.lines_of(index.part_of(own))[1]:
-        return ""
-    return _line(corpus, texts, line + 1)

@@ -26,6 +26,10 @@ _BREAK = re.compile(
     rb"|(?<![.!?])[.!?]++" + _CLOSERS + rb"[ \t\r]++"  # from a run's beginning only: long runs are read once
     rb"|(?:\xe3\x80\x82|\xef\xbc[\x81\x9b\x9f]|\xe2\x80\xa6)+" + _CLOSERS  # 。 ！ ； ？ …
 )
+_SENTENCE = re.compile(
+    r"(?<=[.!?])\s+|(?<=[。！？])"
+    "|\n+(?![a-z])(?!(?<=[\u3400-\u9fff，、]\n)[\u3400-\u9fff])"  # not where one goes on past the break
+)
 _STOPS = frozenset(b".!?:;|}]>")
 _ENDS = frozenset(each.encode() for each in "。！；？…：」』”")
 _WEAK = (b"\xef\xbc\x8c", b"\xe3\x80\x81", b", ", b"; ", b" ", b"\t", b",")
@@ -77,3 +81,12 @@ def _inside(text: Text, start: int, end: int) -> int:
     while text[start + at] & 0xC0 == 0x80:
         at -= 1
     return start + at
+
+
+def sentences(text: str) -> Iterator[tuple[int, str]]:
+    """What somebody would call one, each with its first character's place in the text."""
+    at = 0
+    for end in [*(found.start() for found in _SENTENCE.finditer(text)), len(text)]:
+        if (piece := text[at:end]).strip():
+            yield at + len(piece) - len(piece.lstrip()), piece.strip()
+        at = end

@@ -184,22 +184,35 @@ def fused(rankings: Sequence[tuple[Ranked, float]]) -> Ranked:
 def rarity(corpus: Corpus, question: str) -> tuple[Reading, Floats]:
     """The words of a question a vector can be looked up for, and what each of them says."""
     reading = read([question]).reading
-    said = [reading.word(number) for number in range(len(reading.hashes))]
-    count, stops = int(corpus.firsts[-1]), set(stop_hashes().tolist())
-    weights = np.zeros(len(said), np.float32)
-    again, named = read(said), names(question)
-    strange = list[int]()
-    for number in range(len(said)):
-        terms = again.hashes[again.lines == number].tolist()
-        if terms and terms[0] not in stops:
-            found = sum(len(index.posted(terms[0])) for index in corpus.indexes)
-            weights[number] = np.log1p(count / (found + 1)) * (NAME_WEIGHT if terms[0] in named else 1.0)
-            if not found:
-                strange.append(number)
-    if strange:  # how rare a word is that stands nowhere says nothing: it is worth what the others are
-        known = np.delete(weights, strange)
-        weights[strange] = known[known > 0].mean() if (known > 0).any() else 1.0
+    weights, met, terms = _weighed(corpus, reading)
+    weights[np.isin(terms, list(names(question)))] *= NAME_WEIGHT
+    if (strange := (weights > 0) & ~met).any():
+        # How rare a word is that stands nowhere says nothing: it is worth what the others are.
+        known = weights[(weights > 0) & met]
+        weights[strange] = known.mean() if len(known) else 1.0
     return reading, weights
+
+
+def rarities(corpus: Corpus, texts: Sequence[str]) -> tuple[Reading, Floats]:
+    """The same of several texts that the corpus has."""
+    reading = read([" ".join(text.split()) for text in texts]).reading
+    return reading, _weighed(corpus, reading)[0]
+
+
+def _weighed(corpus: Corpus, reading: Reading) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """What each word says; whether the corpus has it; and how the index knows it (-1: not at all)."""
+    _, firsts, inverse = np.unique(reading.hashes, return_index=True, return_inverse=True)
+    words = read([reading.word(int(first)) for first in firsts])
+    count, stops = int(corpus.firsts[-1]), set(stop_hashes().tolist())
+    weights, terms = np.zeros(len(firsts), np.float32), np.full(len(firsts), -1, np.int64)
+    met = np.zeros(len(firsts), np.bool_)
+    lines, at = np.unique(words.lines, return_index=True)  # the first term is the word itself
+    for line, term in zip(lines.tolist(), words.hashes[at].tolist(), strict=True):
+        terms[line] = term
+        if term not in stops:
+            found = sum(len(index.posted(term)) for index in corpus.indexes)
+            weights[line], met[line] = np.log1p(count / (found + 1)), found > 0
+    return weights[inverse], met[inverse], terms[inverse]
 
 
 def reread(lines: Sequence[str], reading: Reading, weights: Floats, table: meaning.Vectors) -> tuple[Floats, Floats]:

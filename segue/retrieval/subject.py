@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import numpy.typing as npt
 
 from segue.retrieval import ranking
+from segue.retrieval.lines import sentences
 from segue.retrieval.names import named
 from segue.retrieval.question import TEXT_CHARACTERS_MAX, names
 from segue.retrieval.ranking import Corpus
@@ -35,32 +37,58 @@ _COUNT = re.compile("[0-9]{1,3}")
 """No name by itself."""
 
 
-def holds(corpus: Corpus, question: str, texts: Sequence[str]) -> list[bool]:
-    """Which of the texts name what the question is about; none where that cannot be told."""
-    asked = " ".join(question.split())[-TEXT_CHARACTERS_MAX:]
-    readings = [read([" ".join(text.split())]).reading for text in texts]
-    said, met = [_spoken(each) for each in readings], {word for each in readings for word in each.hashes.tolist()}
-    scores = np.zeros(len(texts))
-    for weight, name in _names(_Asked(corpus, asked, met), said):
-        scores += weight * _having(said, name)
-    return [bool(score) and score >= PART_MIN * scores.max() for score in scores.tolist()]
+class Subject:
+    """What a question is about, as far as that can be told.  `corpus` are the documents asked; `statements`, how a text
+    may put the answer, name it in another language where they are in one."""
+
+    def __init__(self, corpus: Corpus, question: str, statements: str = "") -> None:
+        abroad = [text for _, text in sentences(statements) if bool(_HAN.search(text)) != bool(_HAN.search(question))]
+        said = [question, " ".join(abroad)]
+        self._asked = [_Asked(corpus, " ".join(each.split())[-TEXT_CHARACTERS_MAX:]) for each in said if each.strip()]
+
+    def named(self, texts: Sequence[str]) -> list[bool]:
+        """Which of the texts name it; none where that cannot be told."""
+        said, names = self._names(texts)
+        told = np.zeros(len(texts), np.bool_)
+        for found in names:
+            scores = np.zeros(len(texts))
+            for weight, name in found:
+                scores += weight * _having(said, name)
+            told |= (scores > 0) & (scores >= PART_MIN * scores.max(initial=0.0))
+        return [bool(each) for each in told]
+
+    def names(self, texts: Sequence[str]) -> list[str]:
+        """What says most of the names that some text has, in either language."""
+        return [max(found)[1] for found in self._names(texts)[1] if found]
+
+    def _names(self, texts: Sequence[str]) -> tuple[list[str], list[list[tuple[float, str]]]]:
+        reading = read([" ".join(text.split()) for text in texts]).reading
+        said, met = _spoken(reading).split("\n")[: len(texts)], set(reading.hashes.tolist())
+        return said, [list(_names(asked.met(met), said)) for asked in self._asked]
 
 
 class _Asked:
     """The words of a question: what each is worth (nothing, where it was not `met` in the texts), whether it is written
     like a name, and whether it is Chinese."""
 
-    def __init__(self, corpus: Corpus, asked: str, met: set[int]) -> None:
+    def __init__(self, corpus: Corpus, asked: str) -> None:
         reading, weights = ranking.rarity(corpus, asked)
         called, words = names(asked), [reading.word(number) for number in range(len(weights))]
+        again = read(words)
         self.hashes: list[int] = reading.hashes.tolist()
-        pairs = zip(weights.tolist(), self.hashes, strict=True)
-        self.heavy: list[float] = [weight if word in met else 0.0 for weight, word in pairs]
-        self.like = [bool(called & set(read([word]).hashes.tolist())) for word in words]
+        self.heavy: list[float] = weights.tolist()
+        like = set(again.lines[np.isin(again.hashes, list(called))].tolist())
+        self.like = [number in like for number in range(len(words))]
         self.han = [_HAN.fullmatch(word) is not None for word in words]
         self.counts = [_COUNT.fullmatch(word) is not None for word in words]
         self.full = named(asked)
         self._text, self._spans, self._beside = _spoken(reading), reading.spans, _beside(reading)
+
+    def met(self, words: set[int]) -> _Asked:
+        """The same among texts that have these words."""
+        found = copy(self)
+        found.heavy = [weight if word in words else 0.0 for weight, word in zip(self.heavy, self.hashes, strict=True)]
+        return found
 
     def run(self, first: int, last: int) -> str:
         """These words, both ends included, as they stand there."""

@@ -143,3 +143,20 @@ def border(text: Text, at: int) -> int:
     while 0 < at < len(text) and text[at] & 0xC0 == 0x80:
         at -= 1
     return at
+
+
+def line(corpus: Corpus, texts: Sequence[Text], number: int) -> str:
+    """What a line says."""
+    document = corpus.document(number)
+    own = number - int(corpus.firsts[document])
+    start, end = corpus.indexes[document].span(own, own)
+    return str(memoryview(texts[document])[start:end], "utf-8", "replace")
+
+
+def after(corpus: Corpus, texts: Sequence[Text], number: int) -> str:
+    """The next line of the same part, or nothing."""
+    document = corpus.document(number)
+    index, own = corpus.indexes[document], number - int(corpus.firsts[document])
+    if own + 1 >= index.lines_of(index.part_of(own))[1]:
+        return ""
+    return line(corpus, texts, number + 1)

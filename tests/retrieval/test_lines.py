@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.retrieval.lines import LINE_BYTES_MAX, cut
+from segue.retrieval.lines import LINE_BYTES_MAX, cut, sentences
 
 CHARACTERS = st.one_of(
     st.sampled_from(list(" \t\r\n\f.!?。！？；…，、,;\"'”）ab的了A1\0\u200b😀\u0301")),
@@ -80,3 +80,24 @@ def test_a_text_without_breaks_takes_no_more_than_its_length(piece: str, size: i
     assert time.process_time() - begun < 10  # what grows with the square would take minutes
     assert ends[-1] == len(data)
     assert max(end - start for start, end in pairwise([0, *ends])) <= LINE_BYTES_MAX
+
+
+@given(st.text(st.sampled_from("ab .!?。？\n"), max_size=40))
+def test_sentences_are_where_they_say(text: str) -> None:
+    found = list(sentences(text))
+    assert all(text.startswith(each, start) and each == each.strip() and each for start, each in found)
+    assert "".join("".join(each for _, each in found).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("One. Two is 3.5 m. Three", ["One.", "Two is 3.5 m.", "Three"]),
+        ("一。二！三", ["一。", "二！", "三"]),
+        ("The code of the Kestrel\nmuseum is 1.", ["The code of the Kestrel\nmuseum is 1."]),
+        ("def one():\n    return 1\nA heading\n\nand text", ["def one():", "return 1", "A heading", "and text"]),
+        ("  \n ", []),
+    ],
+)
+def test_sentences(text: str, found: list[str]) -> None:
+    assert [each for _, each in sentences(text)] == found

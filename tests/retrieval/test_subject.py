@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segue.retrieval.ranking import Corpus
-from segue.retrieval.subject import holds
+from segue.retrieval.subject import Subject
 from tests.retrieval.shelf import VECTORS, Shelf, padded
 
 ENGLISH = [
@@ -36,7 +36,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
 
 
 def naming(shelf: Shelf, question: str, texts: list[str]) -> list[int]:
-    found = holds(Corpus.of(shelf.indexes), question, texts)
+    found = Subject(Corpus.of(shelf.indexes), question).named(texts)
     return [number for number, each in enumerate(found) if each]
 
 
@@ -82,12 +82,33 @@ def test_in_chinese(shelf: Shelf, question: str, found: list[int]) -> None:
 
 
 def test_texts_that_are_none(shelf: Shelf) -> None:
-    assert holds(Corpus.of(shelf.indexes), "Where was Felix Voss born?", []) == []
-    assert holds(Corpus.of(shelf.indexes), "Where was Felix Voss born?", ["", "Felix  Voss", "Felix\nVoss"]) == [
-        False,
-        True,
-        True,
-    ]
+    subject = Subject(Corpus.of(shelf.indexes), "Where was Felix Voss born?")
+    assert subject.named([]) == []
+    assert subject.named(["", "Felix  Voss", "Felix\nVoss"]) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Which digits let someone into the Kestrel museum?", "kestrel museum"),
+        ("Was Felix Voss born in Tromso or in Izmir?", "felix voss"),
+        ("要进入黄铜观测站，需要输入哪几位数字？", "黄铜观测站"),
+        ("What was repaired?", ""),
+    ],
+)
+def test_the_name_that_says_most(shelf: Shelf, question: str, name: str) -> None:
+    subject = Subject(Corpus.of(shelf.indexes), question)
+    assert subject.names([*ENGLISH, *CHINESE]) == ([name] if name else [])
+    assert subject.names([]) == []
+
+
+def test_statements_name_it_in_another_language(shelf: Shelf) -> None:
+    corpus = Corpus.of(shelf.indexes)
+    statements = "黄铜观测站的密码是1234。 The code of the Granite museum is 12."
+    subject = Subject(corpus, "What is the access code of the Brass observatory?", statements)
+    assert [each for each, told in zip(CHINESE, subject.named(CHINESE), strict=True) if told] == CHINESE[:1]
+    assert subject.names([*ENGLISH, *CHINESE]) == ["黄铜观测站"]
+    assert not any(Subject(corpus, "黄铜观测站在哪里？", "黄铜观测站在北边。").named(ENGLISH))
 
 
 def test_passages_say_which_of_their_sentences_name_it(tmp_path: Path) -> None:

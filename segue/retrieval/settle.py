@@ -1,0 +1,119 @@
+"""Lines that name what is asked for: which of them are shown first, and what of them is told once more.
+
+Laws: of ranked lines only the best are looked at, and those that have the name, as long as they are few; what does not
+name it keeps its order; no line is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+
+import numpy as np
+
+from segue.core.documents import Passage
+from segue.retrieval.fit import Fit, fits
+from segue.retrieval.lines import Text
+from segue.retrieval.meaning import Vectors
+from segue.retrieval.ranking import Corpus, Places, Ranked
+from segue.retrieval.subject import Subject
+from segue.retrieval.windows import after, line, trimmed
+from segue.retrieval.words import read
+
+SETTLED_MAX = 128
+"""Lines that are looked at, of the best, and so many more that have the name."""
+FIRST_MAX = 8
+"""Of those that name it, so many come before all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Lines, best first; which of them go on in the next one; and which bytes of those that name what is asked for
+    answer, where that is known."""
+
+    ranked: Ranked
+    spread: frozenset[int]
+    keys: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def settle(
+    corpus: Corpus, texts: Sequence[Text], subject: Subject, forms: tuple[str, str], found: Settled, vectors: Vectors
+) -> Settled:
+    """With the lines that name what is asked for first, those that answer before others.  `forms` are the question and
+    the statements."""
+    ranked = found.ranked
+    best = [line(corpus, texts, number) for number in ranked.lines[:SETTLED_MAX].tolist()]
+    # Lines that have the name may be far behind others that have much of the rest.
+    more = np.setdiff1d(_having(corpus, subject.names(best)), ranked.lines[:SETTLED_MAX])
+    more = more if len(more) <= SETTLED_MAX else more[:0]
+    rest = ranked.lines[SETTLED_MAX:]
+    lines = np.concatenate([ranked.lines[:SETTLED_MAX], more, rest[~np.isin(rest, more)]])
+    places = np.flatnonzero(subject.named([*best, *(line(corpus, texts, number) for number in more.tolist())]))
+    if len(places) < 2:
+        return found
+    naming = lines[places].tolist()
+    pairs = [(line(corpus, texts, number), after(corpus, texts, number)) for number in naming]
+    fit = fits(corpus, *forms, pairs, vectors)
+    keys = {
+        number: _bytes(corpus, number, pair[0], each) for number, pair, each in zip(naming, pairs, fit, strict=True)
+    }
+    order = places[np.argsort([-each.score for each in fit], kind="stable")]
+    first = lines[order[:FIRST_MAX]]
+    lines[places] = lines[order]
+    lines = np.concatenate([first, lines[~np.isin(lines, first)]])
+    wider = frozenset(number for number, each in zip(naming, fit, strict=True) if each.beyond)
+    scores = np.concatenate([ranked.scores, np.zeros(len(lines) - len(ranked.lines), np.float32)])
+    return Settled(Ranked(lines, scores), found.spread | wider, keys)
+
+
+def _having(corpus: Corpus, names: list[str]) -> Places:
+    """The lines that have all words of a name, in order."""
+    words, found = read(names), [np.empty(0, np.intp)]
+    for number in range(len(names)):
+        terms = words.hashes[(words.lines == number) & (words.weights >= 1.0)].tolist()
+        for index, first in zip(corpus.indexes, corpus.firsts.tolist(), strict=False):
+            posted = [np.unique(index.posted(term)) for term in terms]
+            if posted:
+                both = reduce(partial(np.intersect1d, assume_unique=True), posted)
+                found.append(both.astype(np.intp) + first)
+    return np.unique(np.concatenate(found))
+
+
+def _bytes(corpus: Corpus, number: int, text: str, fit: Fit) -> tuple[int, int]:
+    """Which bytes of its document they are."""
+    document = corpus.document(number)
+    own = number - int(corpus.firsts[document])
+    index = corpus.indexes[document]
+    start = index.span(own, own)[0]
+    end = index.span(own, own + 1)[1] if fit.beyond else start + len(text[: fit.end].encode())
+    return start + len(text[: fit.start].encode()), end
+
+
+def keyed(
+    corpus: Corpus, texts: Sequence[Text], subject: Subject, found: Sequence[Passage], settled: Settled
+) -> list[Passage]:
+    """With what of the best line of each passage that names what is asked for does, and what it goes on in."""
+    ranks = {number: rank for rank, number in enumerate(settled.ranked.lines.tolist())}
+    lines = [_inside(corpus, passage) for passage in found]
+    every = [number for each in lines for number in each]
+    told = subject.named([line(corpus, texts, number) for number in every])
+    naming = {number for number, names in zip(every, told, strict=True) if names}
+    keys = list[Passage]()
+    for passage, inside in zip(found, lines, strict=True):
+        if mine := [number for number in inside if number in naming]:
+            best = min(mine, key=lambda number: (ranks.get(number, len(ranks)), number))
+            index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+            last = best + 1 if best in settled.spread and best + 1 in inside else best
+            start, end = settled.keys.get(best) or index.span(best - first, last - first)
+            start, end = trimmed(texts[passage.document], max(start, passage.start), min(end, passage.end))
+            keys.append(replace(passage, key=(start, end)))
+        else:
+            keys.append(passage)
+    return keys
+
+
+def _inside(corpus: Corpus, passage: Passage) -> range:
+    """The lines of a passage."""
+    index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+    return range(first + index.line_at(passage.start), first + index.line_at(passage.end - 1) + 1)
