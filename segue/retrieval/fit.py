@@ -97,19 +97,19 @@ class _Said:
 
     def _asked(self, corpus: Corpus, forms: Sequence[str], table: Vectors) -> tuple[Floats, Floats]:
         """The words of all forms, those of each in a row, and what share of which form each is."""
-        vectors, shares = [np.zeros((0, 128), np.float32)], list[Floats]()
-        for form in forms:
-            reading, weights = ranking.rarity(corpus, " ".join(form.split()))
-            keep = (weights > 0) & np.array([word not in self._shared for word in reading.hashes.tolist()], np.bool_)
-            if keep.any():
-                vectors.append(unit(table.words(reading)[keep]))
-                shares.append(weights[keep] / weights[keep].sum())
+        reading, weights = ranking.rarities(corpus, forms)
+        weights[np.isin(reading.hashes, np.array(sorted(self._shared), np.uint64))] = 0.0
+        vectors, shares = unit(table.words(reading)), list[Floats]()
+        for number in range(len(forms)):
+            share = weights[(reading.lines == number) & (weights > 0)]
+            if len(share):
+                shares.append(share / share.sum())
         found = np.zeros((sum(map(len, shares)), len(shares)), np.float32)
         begin = 0
         for number, share in enumerate(shares):
             found[begin : begin + len(share), number] = share
             begin += len(share)
-        return np.concatenate(vectors), found
+        return vectors[weights > 0], found
 
     def parts(self) -> Iterator[tuple[int, list[int], Fit]]:
         """What may answer: of which line, the places of the sentences, and where they stand in it."""

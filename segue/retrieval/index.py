@@ -112,7 +112,7 @@ class Index:
 
     def line_at(self, at: int) -> int:
         """The line that this byte is in."""
-        return int(np.searchsorted(self.lines[:-1], at, "right")) - 1
+        return int(np.searchsorted(self.lines[:-1], np.uint32(at), "right")) - 1  # any other type copies all lines
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The bytes of several lines, both ends included."""

@@ -183,24 +183,19 @@ def fused(rankings: Sequence[tuple[Ranked, float]]) -> Ranked:
 
 def rarity(corpus: Corpus, question: str) -> tuple[Reading, Floats]:
     """The words of a question a vector can be looked up for, and what each of them says."""
-    reading = read([question]).reading
-    weights, met, terms = _weighed(corpus, reading)
+    reading, weights, terms = _weighed(corpus, [question])
     weights[np.isin(terms, list(names(question)))] *= NAME_WEIGHT
-    if (strange := (weights > 0) & ~met).any():
-        # How rare a word is that stands nowhere says nothing: it is worth what the others are.
-        known = weights[(weights > 0) & met]
-        weights[strange] = known.mean() if len(known) else 1.0
     return reading, weights
 
 
 def rarities(corpus: Corpus, texts: Sequence[str]) -> tuple[Reading, Floats]:
-    """The same of several texts that the corpus has."""
+    """The same of several texts at once, in which no word counts as a name."""
+    return _weighed(corpus, texts)[:2]
+
+
+def _weighed(corpus: Corpus, texts: Sequence[str]) -> tuple[Reading, Floats, npt.NDArray[np.int64]]:
+    """What each word says, and how the index knows it (-1: not at all)."""
     reading = read([" ".join(text.split()) for text in texts]).reading
-    return reading, _weighed(corpus, reading)[0]
-
-
-def _weighed(corpus: Corpus, reading: Reading) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """What each word says; whether the corpus has it; and how the index knows it (-1: not at all)."""
     _, firsts, inverse = np.unique(reading.hashes, return_index=True, return_inverse=True)
     words = read([reading.word(int(first)) for first in firsts])
     count, stops = int(corpus.firsts[-1]), set(stop_hashes().tolist())
@@ -212,7 +207,12 @@ def _weighed(corpus: Corpus, reading: Reading) -> tuple[Floats, npt.NDArray[np.b
         if term not in stops:
             found = sum(len(index.posted(term)) for index in corpus.indexes)
             weights[line], met[line] = np.log1p(count / (found + 1)), found > 0
-    return weights[inverse], met[inverse], terms[inverse]
+    weights, met = weights[inverse], met[inverse]
+    if (strange := (weights > 0) & ~met).any():
+        # How rare a word is that stands nowhere says nothing: it is worth what the others are.
+        known = weights[(weights > 0) & met]
+        weights[strange] = known.mean() if len(known) else 1.0
+    return reading, weights, terms[inverse]
 
 
 def reread(lines: Sequence[str], reading: Reading, weights: Floats, table: meaning.Vectors) -> tuple[Floats, Floats]:

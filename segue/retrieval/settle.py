@@ -25,16 +25,19 @@ SETTLED_MAX = 128
 """Lines that are looked at, of the best, and so many more that have the name."""
 FIRST_MAX = 8
 """Of those that name it, so many come before all others."""
+STRONG_MIN = 0.5
+"""Of how well the best of them fits: what fits worse is as if it did not name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Lines, best first; which of them go on in the next one; and which bytes of those that name what is asked for
-    answer, where that is known."""
+    """Lines, best first; which of them go on in the next one; which bytes of those that name what is asked for answer,
+    where that is known; and which name it and are far behind others that do."""
 
     ranked: Ranked
     spread: frozenset[int]
     keys: dict[int, tuple[int, int]] = field(default_factory=dict)
+    weak: frozenset[int] = frozenset()
 
 
 def settle(
@@ -59,12 +62,14 @@ def settle(
         number: _bytes(corpus, number, pair[0], each) for number, pair, each in zip(naming, pairs, fit, strict=True)
     }
     order = places[np.argsort([-each.score for each in fit], kind="stable")]
-    first = lines[order[:FIRST_MAX]]
+    least = STRONG_MIN * max(each.score for each in fit)
+    weak = frozenset(number for number, each in zip(naming, fit, strict=True) if each.score < least)
+    first = lines[order[: min(FIRST_MAX, len(naming) - len(weak))]]
     lines[places] = lines[order]
     lines = np.concatenate([first, lines[~np.isin(lines, first)]])
     wider = frozenset(number for number, each in zip(naming, fit, strict=True) if each.beyond)
     scores = np.concatenate([ranked.scores, np.zeros(len(lines) - len(ranked.lines), np.float32)])
-    return Settled(Ranked(lines, scores), found.spread | wider, keys)
+    return Settled(Ranked(lines, scores), found.spread | wider, keys, weak)
 
 
 def _having(corpus: Corpus, names: list[str]) -> Places:
@@ -98,7 +103,7 @@ def keyed(
     lines = [_inside(corpus, passage) for passage in found]
     every = [number for each in lines for number in each]
     told = subject.named([line(corpus, texts, number) for number in every])
-    naming = {number for number, names in zip(every, told, strict=True) if names}
+    naming = {number for number, names in zip(every, told, strict=True) if names} - settled.weak
     keys = list[Passage]()
     for passage, inside in zip(found, lines, strict=True):
         if mine := [number for number in inside if number in naming]:

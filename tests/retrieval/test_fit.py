@@ -107,3 +107,15 @@ def test_a_name_that_is_everywhere_is_read_for_its_answer(tmp_path: Path) -> Non
     best = max(found, key=lambda each: each.score)
     assert best.key is not None
     assert shelf.texts[0][slice(*best.key)].decode() == needle
+
+
+def test_sentences_that_fit_far_worse_are_not_told_again(tmp_path: Path) -> None:
+    near = [f"The Amber school sold the harbour lights to buyer {number}." for number in range(12)]
+    keys = [f"One of the spare keys of the Amber school has number {number}." for number in (10241, 20417, 31188)]
+    shelf = Shelf(tmp_path, padded("\n\n".join([*near[:6], *keys, *near[6:]])), vectors=VECTORS)
+    question, statements = "Which numbers do the spare keys of the Amber school have?", "The spare keys have number 12."
+    found = find(shelf.indexes, shelf.texts, question, 3000, (), VECTORS, statements)
+    told = [shelf.texts[0][slice(*each.key)].decode() for each in found if each.key]
+    assert told
+    assert set(told) <= set(keys)
+    assert "harbour lights" in " ".join(shelf.text(each) for each in found)
