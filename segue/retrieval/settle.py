@@ -47,9 +47,7 @@ def settle(
     the statements."""
     ranked = found.ranked
     best = [line(corpus, texts, number) for number in ranked.lines[:SETTLED_MAX].tolist()]
-    # Lines that have the name may be far behind others that have much of the rest.
-    more = np.setdiff1d(_having(corpus, subject.names(best)), ranked.lines[:SETTLED_MAX])
-    more = more if len(more) <= SETTLED_MAX else more[:0]
+    more = _more(corpus, texts, subject, ranked, best)
     rest = ranked.lines[SETTLED_MAX:]
     lines = np.concatenate([ranked.lines[:SETTLED_MAX], more, rest[~np.isin(rest, more)]])
     places = np.flatnonzero(subject.named([*best, *(line(corpus, texts, number) for number in more.tolist())]))
@@ -70,6 +68,18 @@ def settle(
     wider = frozenset(number for number, each in zip(naming, fit, strict=True) if each.beyond)
     scores = np.concatenate([ranked.scores, np.zeros(len(lines) - len(ranked.lines), np.float32)])
     return Settled(Ranked(lines, scores), found.spread | wider, keys, weak)
+
+
+def _more(corpus: Corpus, texts: Sequence[Text], subject: Subject, ranked: Ranked, best: Sequence[str]) -> Places:
+    """Lines that have the name and are far behind others that have much of the rest; none where they are many, and none
+    that says what another says."""
+    found = np.setdiff1d(_having(corpus, subject.names(best)), ranked.lines[:SETTLED_MAX])
+    said, kept = {text.strip() for text in best}, list[int]()
+    for number in found.tolist() if len(found) <= SETTLED_MAX else []:
+        if (text := line(corpus, texts, number).strip()) not in said:
+            said.add(text)
+            kept.append(number)
+    return np.array(kept, np.intp)
 
 
 def _having(corpus: Corpus, names: list[str]) -> Places:
@@ -98,23 +108,27 @@ def _bytes(corpus: Corpus, number: int, text: str, fit: Fit) -> tuple[int, int]:
 def keyed(
     corpus: Corpus, texts: Sequence[Text], subject: Subject, found: Sequence[Passage], settled: Settled
 ) -> list[Passage]:
-    """With what of the best line of each passage that names what is asked for does, and what it goes on in."""
+    """With what of the best line of each passage that names what is asked for does, and what it goes on in; but once
+    where several say the same."""
     ranks = {number: rank for rank, number in enumerate(settled.ranked.lines.tolist())}
     lines = [_inside(corpus, passage) for passage in found]
     every = [number for each in lines for number in each]
     told = subject.named([line(corpus, texts, number) for number in every])
     naming = {number for number, names in zip(every, told, strict=True) if names} - settled.weak
-    keys = list[Passage]()
+    keys, said = list[Passage](), set[bytes]()
     for passage, inside in zip(found, lines, strict=True):
-        if mine := [number for number in inside if number in naming]:
-            best = min(mine, key=lambda number: (ranks.get(number, len(ranks)), number))
-            index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+        index, first = corpus.indexes[passage.document], int(corpus.firsts[passage.document])
+        mine = [number for number in inside if number in naming]
+        for best in sorted(mine, key=lambda number: (ranks.get(number, len(ranks)), number)):
             last = best + 1 if best in settled.spread and best + 1 in inside else best
             start, end = settled.keys.get(best) or index.span(best - first, last - first)
             start, end = trimmed(texts[passage.document], max(start, passage.start), min(end, passage.end))
-            keys.append(replace(passage, key=(start, end)))
-        else:
-            keys.append(passage)
+            key = bytes(memoryview(texts[passage.document])[start:end])
+            if key and key not in said:
+                said.add(key)
+                passage = replace(passage, key=(start, end))
+                break
+        keys.append(passage)
     return keys
 
 

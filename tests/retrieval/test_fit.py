@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from segue.retrieval.find import find
 from segue.retrieval.fit import fits
 from segue.retrieval.ranking import Corpus
-from tests.retrieval.shelf import VECTORS, Shelf, padded
+from tests.retrieval.shelf import VECTORS, Shelf, check, padded
 
 pytestmark = pytest.mark.skipif(VECTORS is None, reason="without vectors")
 
@@ -119,3 +119,39 @@ def test_sentences_that_fit_far_worse_are_not_told_again(tmp_path: Path) -> None
     assert told
     assert set(told) <= set(keys)
     assert "harbour lights" in " ".join(shelf.text(each) for each in found)
+
+
+def test_what_stands_on_every_page_is_not_all_that_is_shown(tmp_path: Path) -> None:
+    pages = [
+        f"Yearly report of the Amber school\n\nPage {number} is about the weather in the north." for number in range(90)
+    ]
+    needle = "Its head is Odette Varga, who came to the Amber school from the sea."
+    shelf = Shelf(tmp_path, "\n\n".join([*pages[:70], needle, *pages[70:]]), vectors=VECTORS)
+    question, statements = (
+        "Who leads the Amber school?",
+        "The Amber school is led by Paul Price. Its head is Paul Price.",
+    )
+    found = find(shelf.indexes, shelf.texts, question, 1500, (), VECTORS, statements)
+    best = max(found, key=lambda each: each.score)
+    assert best.key is not None
+    assert shelf.texts[0][slice(*best.key)].decode() == needle
+    told = [shelf.texts[0][slice(*each.key)].decode() for each in found if each.key]
+    assert told.count("Yearly report of the Amber school") <= 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.sampled_from([*MUSEUM, "The Kestrel museum " + "很长" * 150 + "。", "x" * 400, "\n\n", "a. b! "]),
+        max_size=12,
+    ),
+    st.integers(1, 900),
+)
+def test_keys_are_inside_their_passages(tmp_path_factory: pytest.TempPathFactory, parts: list[str], room: int) -> None:
+    shelf = Shelf(tmp_path_factory.mktemp("shelf"), " ".join(parts), vectors=VECTORS)
+    question, statements = "What is the code of the Kestrel museum?", "The code is 12. 红隼博物馆的密码是12。"
+    found = find(shelf.indexes, shelf.texts, question, room, (), VECTORS, statements)
+    check(found, shelf.texts, room)
+    for each in found:
+        assert each.key is None or each.start <= each.key[0] < each.key[1] <= each.end
+        assert each.key is None or shelf.texts[0][slice(*each.key)].decode("utf-8", "strict").strip()
