@@ -25,8 +25,8 @@ SETTLED_MAX = 128
 """Lines that are looked at, of the best, and so many more that have the name."""
 FIRST_MAX = 8
 """Of those that name it, so many come before all others."""
-STRONG_MIN = 0.5
-"""Of how well the best of them fits: what fits worse is as if it did not name it."""
+STRONG_MIN, KEPT_MIN = 0.5, 4
+"""Of how well the best of them fits: what fits worse is as if it did not name it, but for the best few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def settle(
     }
     order = places[np.argsort([-each.score for each in fit], kind="stable")]
     least = STRONG_MIN * max(each.score for each in fit)
-    weak = frozenset(number for number, each in zip(naming, fit, strict=True) if each.score < least)
+    poor = {number for number, each in zip(naming, fit, strict=True) if each.score < least}
+    weak = frozenset(poor.difference(lines[order[:KEPT_MIN]].tolist()))
     first = lines[order[: min(FIRST_MAX, len(naming) - len(weak))]]
     lines[places] = lines[order]
     lines = np.concatenate([first, lines[~np.isin(lines, first)]])
