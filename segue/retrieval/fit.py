@@ -4,8 +4,9 @@ Where a text says thirty things of one museum, every line about it has the quest
 nothing: what else the question says must.  It can be put in several ways (statements are some), and a line that is
 like one of them need not be like the others.
 
-Laws: words that nearly all of the lines have say nothing; a form is covered by sentences as far as the likest of their
-words are like its own; a line is as good as its best sentence that has the name, alone or with the one behind it.
+Laws: the name's words, which nearly all of the lines have, say nothing; a form is covered by sentences as far as the
+likest of their words are like its own; a line is as good as its best sentence that has the name, alone or with the one
+behind it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from segue.retrieval import ranking
 from segue.retrieval.lines import sentences
 from segue.retrieval.meaning import Vectors, unit
 from segue.retrieval.ranking import Corpus
+from segue.retrieval.words import Reading
 
 Floats = npt.NDArray[np.float32]
 
 SHARED_MIN = 0.8
-"""Of the lines: what so many of them have says nothing."""
+"""Of the lines: a word of a name that so many of them have is one of the name asked for."""
 OWN_SHARE, NUMBER_SHARE = 0.2, 0.5
 """What it is worth that a sentence says little else, and that it has a number where the statements have one."""
 NEXT_COST = 0.2
@@ -47,11 +49,18 @@ class Fit:
     beyond: bool
 
 
-def fits(corpus: Corpus, question: str, statements: str, lines: Sequence[tuple[str, str]], table: Vectors) -> list[Fit]:
+def fits(
+    corpus: Corpus,
+    question: str,
+    statements: str,
+    names: Sequence[str],
+    lines: Sequence[tuple[str, str]],
+    table: Vectors,
+) -> list[Fit]:
     """Of each line; `lines` are each with the one behind it, "" where there is none."""
     forms = [question, *(text for _, text in sentences(statements))]
     numbers = sum(_NUMBER.search(form) is not None for form in forms[1:]) / max(1, len(forms) - 1)
-    said = _Said(corpus, forms, lines, table)
+    said = _Said(corpus, forms, names, lines, table)
     found = [Fit(-np.inf, 0, len(line), False) for line, _ in lines]
     for line, places, fit in said.parts():
         score = said.covered(places) + OWN_SHARE * said.own(places) - NEXT_COST * (len(places) > 1)
@@ -64,7 +73,14 @@ def fits(corpus: Corpus, question: str, statements: str, lines: Sequence[tuple[s
 class _Said:
     """The sentences of all lines, each line's followed by the one behind it, and how like the forms they are."""
 
-    def __init__(self, corpus: Corpus, forms: Sequence[str], lines: Sequence[tuple[str, str]], table: Vectors) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        forms: Sequence[str],
+        names: Sequence[str],
+        lines: Sequence[tuple[str, str]],
+        table: Vectors,
+    ) -> None:
         self._texts, self._starts, self._lines = list[str](), list[int](), list[tuple[range, bool]]()
         for line, after in lines:
             parts = list(sentences(line))[:SENTENCES_MAX]
@@ -79,7 +95,9 @@ class _Said:
                 self._words[place].add(word)
         of_lines = (set[int]().union(*(self._words[place] for place in own)) for own, _ in self._lines)
         counts = Counter(word for words in of_lines for word in words)
-        self._shared = {word for word, count in counts.items() if count >= SHARED_MIN * len(lines)}
+        # What else they all have counts for all alike: of six that say the same no one fits badly.
+        of_names = {word for word, text in _texts(reading) if any(text in name for name in names)}
+        self._shared = {word for word in of_names if counts[word] >= SHARED_MIN * len(lines)}
         weights[np.isin(reading.hashes, np.array(sorted(self._shared), np.uint64))] = 0.0
         asked, shares = self._asked(corpus, forms, table)
         likeness = (unit(table.words(reading)) * (weights > 0)[:, None]) @ asked.T
@@ -135,3 +153,10 @@ class _Said:
     def numbered(self, places: Sequence[int]) -> float:
         """How much those say of the likest form that have a number, from 0 to 1."""
         return max((self.covered([place]) for place in places if _NUMBER.search(self._texts[place])), default=0.0)
+
+
+def _texts(reading: Reading) -> Iterator[tuple[int, str]]:
+    """Each word once, and how it is written."""
+    hashes, firsts = np.unique(reading.hashes, return_index=True)
+    for word, first in zip(hashes.tolist(), firsts.tolist(), strict=True):
+        yield word, reading.word(first)

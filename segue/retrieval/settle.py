@@ -47,15 +47,17 @@ def settle(
     the statements."""
     ranked = found.ranked
     best = [line(corpus, texts, number) for number in ranked.lines[:SETTLED_MAX].tolist()]
-    more = _more(corpus, texts, subject, ranked, best)
+    names = subject.names(best)
+    more, said = _more(corpus, texts, names, ranked, best)
     rest = ranked.lines[SETTLED_MAX:]
     lines = np.concatenate([ranked.lines[:SETTLED_MAX], more, rest[~np.isin(rest, more)]])
-    places = np.flatnonzero(subject.named([*best, *(line(corpus, texts, number) for number in more.tolist())]))
+    said = [*best, *said]
+    places = np.flatnonzero(subject.named(said))
     if len(places) < 2:
         return found
     naming = lines[places].tolist()
-    pairs = [(line(corpus, texts, number), after(corpus, texts, number)) for number in naming]
-    fit = fits(corpus, *forms, pairs, vectors)
+    pairs = [(said[place], after(corpus, texts, number)) for place, number in zip(places, naming, strict=True)]
+    fit = fits(corpus, *forms, names, pairs, vectors)
     keys = {
         number: _bytes(corpus, number, pair[0], each) for number, pair, each in zip(naming, pairs, fit, strict=True)
     }
@@ -71,21 +73,25 @@ def settle(
     return Settled(Ranked(lines, scores), found.spread | wider, keys, weak)
 
 
-def _more(corpus: Corpus, texts: Sequence[Text], subject: Subject, ranked: Ranked, best: Sequence[str]) -> Places:
-    """Lines that have the name and are far behind others that have much of the rest; none where they are many, and none
-    that says what another says."""
-    found = np.setdiff1d(_having(corpus, subject.names(best)), ranked.lines[:SETTLED_MAX])
-    said, kept = {text.strip() for text in best}, list[int]()
+def _more(
+    corpus: Corpus, texts: Sequence[Text], names: Sequence[str], ranked: Ranked, best: Sequence[str]
+) -> tuple[Places, list[str]]:
+    """Lines that have a name and are far behind others that have much of the rest, and what they say; none where they
+    are many, and none that says what another says."""
+    found = np.setdiff1d(_having(corpus, names), ranked.lines[:SETTLED_MAX])
+    told, kept, said = {text.strip() for text in best}, list[int](), list[str]()
     for number in found.tolist() if len(found) <= SETTLED_MAX else []:
-        if (text := line(corpus, texts, number).strip()) not in said:
-            said.add(text)
+        text = line(corpus, texts, number)
+        if text.strip() not in told:
+            told.add(text.strip())
             kept.append(number)
-    return np.array(kept, np.intp)
+            said.append(text)
+    return np.array(kept, np.intp), said
 
 
-def _having(corpus: Corpus, names: list[str]) -> Places:
+def _having(corpus: Corpus, names: Sequence[str]) -> Places:
     """The lines that have all words of a name, in order."""
-    words, found = read(names), [np.empty(0, np.intp)]
+    words, found = read(list(names)), [np.empty(0, np.intp)]
     for number in range(len(names)):
         terms = words.hashes[(words.lines == number) & (words.weights >= 1.0)].tolist()
         for index, first in zip(corpus.indexes, corpus.firsts.tolist(), strict=False):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from segue.retrieval.find import find
 from segue.retrieval.fit import fits
 from segue.retrieval.ranking import Corpus
+from segue.retrieval.settle import STRONG_MIN
 from tests.retrieval.shelf import VECTORS, Shelf, check, padded
 
 pytestmark = pytest.mark.skipif(VECTORS is None, reason="without vectors")
@@ -29,6 +30,7 @@ CAPTAIN = [
     "韩志远去年打开了三个木箱。",
     "韩志远暴风雨过后粉刷了仓库。",
 ]
+NAMES = ["kestrel museum", "韩志远"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def order(corpus: Corpus, question: str, statements: str, lines: list[str]) -> list[int]:
     assert VECTORS is not None
-    found = fits(corpus, question, statements, [(line, "") for line in lines], VECTORS)
+    found = fits(corpus, question, statements, NAMES, [(line, "") for line in lines], VECTORS)
     return sorted(range(len(lines)), key=lambda number: -found[number].score)
 
 
@@ -71,7 +73,7 @@ def test_what_the_next_sentence_says_is_the_lines_own(corpus: Corpus) -> None:
     question, statements = "Where was Selma Salgado born?", "Selma Salgado was born in Paris."
     opening, answer = "The next entry is about Selma Salgado.", "She was born in Valparaiso."
     lines = [(f"{opening} {answer} It rained.", "More."), (opening, answer), (f"Nobody saw it. {opening}", "")]
-    inside, beyond, alone = fits(corpus, question, statements, lines, VECTORS)
+    inside, beyond, alone = fits(corpus, question, statements, ["selma salgado"], lines, VECTORS)
     assert (lines[0][0][inside.start : inside.end], inside.beyond) == (f"{opening} {answer}", False)
     assert (lines[1][0][beyond.start : beyond.end], beyond.beyond) == (opening, True)
     assert (lines[2][0][alone.start : alone.end], alone.beyond) == (opening, False)
@@ -84,10 +86,10 @@ def test_what_the_next_sentence_says_is_the_lines_own(corpus: Corpus) -> None:
 def test_order_does_not_matter(corpus: Corpus, lines: list[str], dice: object) -> None:
     assert VECTORS is not None
     pairs = [(line, MUSEUM[2] if number % 2 else "") for number, line in enumerate(lines)]
-    found = fits(corpus, "What is the code?", "It is 12.", pairs, VECTORS)
+    found = fits(corpus, "What is the code?", "It is 12.", NAMES, pairs, VECTORS)
     shuffled = list(range(len(lines)))
     dice.shuffle(shuffled)  # type: ignore[attr-defined]
-    again = fits(corpus, "What is the code?", "It is 12.", [pairs[number] for number in shuffled], VECTORS)
+    again = fits(corpus, "What is the code?", "It is 12.", NAMES, [pairs[number] for number in shuffled], VECTORS)
     for place, number in enumerate(shuffled):
         assert again[place].score == pytest.approx(found[number].score, abs=1e-5)
         assert 0 <= again[place].start <= again[place].end <= len(lines[number])
@@ -119,6 +121,17 @@ def test_sentences_that_fit_far_worse_are_not_told_again(tmp_path: Path) -> None
     assert told
     assert set(told) <= set(keys)
     assert "harbour lights" in " ".join(shelf.text(each) for each in found)
+
+
+def test_of_many_that_say_the_same_none_fits_badly(corpus: Corpus) -> None:
+    assert VECTORS is not None
+    days = [f"On {day} March, Petra Moreau came too late to work." for day in (3, 7, 12, 16, 21, 24, 28)]
+    pairs = [(day, "It rained.") for day in days[1:]]
+    pairs.append((days[0], "Twice or three times on such occasions the bell was rung."))
+    question = "How many times did Petra Moreau come too late to work in March?"
+    statements = "Petra Moreau was late to work three times in March. In March she came too late on 3 occasions."
+    found = [each.score for each in fits(corpus, question, statements, ["petra moreau"], pairs, VECTORS)]
+    assert min(found) >= STRONG_MIN * max(found)
 
 
 def test_what_stands_on_every_page_is_not_all_that_is_shown(tmp_path: Path) -> None:
