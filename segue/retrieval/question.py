@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segue.retrieval.lines import sentences
+from segue.retrieval.names import named
 from segue.retrieval.stops import stop_hashes
 from segue.retrieval.words import read
 
@@ -27,6 +29,8 @@ NAME_WEIGHT = 1.6
 """What a word says that is written like a name: large inside a sentence, or with a digit."""
 
 _NAME = re.compile(r"(?<![.!?:\n] )(?<!^)(?<![^\W_])(?:[A-Z][^\W_]+|[^\W_]*[0-9][^\W_]*)")
+_NUMBER = re.compile(r"[0-9]+")
+_HAN = re.compile("[\u3400-\u9fff]")
 _BACK = re.compile(
     r"\b(?:it|its|they|them|their|he|him|his|she|her|this|that|these|those|there|then|former|latter|same)\b"
     r"|[它他她]|这|那|該|该|此|前者|后者|後者|上述|其中|這",
@@ -96,8 +100,9 @@ def understood(question: str, history: Sequence[str] = (), statements: str = "")
             for term, weight in _content(earlier[-QUESTION_CHARACTERS_MAX:], HISTORY_WEIGHT / (1 + age)).items():
                 terms[term] = max(terms.get(term, 0.0), weight)
         text = f"{history[-1][-TEXT_CHARACTERS_MAX // 2 :]} {question}"
-    if statements:
-        for term, weight in _content(statements[-QUESTION_CHARACTERS_MAX:], 1.0).items():
+    if statements := _uninvented(question, statements):
+        # Which numbers they made up leads nowhere, but that they are numbers does.
+        for term, weight in _content(_NUMBER.sub(" ", statements[-QUESTION_CHARACTERS_MAX:]), 1.0).items():
             terms[term] = max(terms.get(term, 0.0), weight)
         text = f"{text[-TEXT_CHARACTERS_MAX // 2 :]} {statements[: TEXT_CHARACTERS_MAX // 2]}"
     best = sorted(terms.items(), key=lambda item: -item[1])[:TERMS_MAX]
@@ -117,6 +122,11 @@ def wants_whole(question: str, history: Sequence[str] = ()) -> bool:
     return whole + also > 0 and sum(weight >= 1.0 for weight in _content(rest, 1.0).values()) <= DETAILS_MAX
 
 
+def foreign(text: str, question: str) -> bool:
+    """Is one of them in Chinese and the other not?"""
+    return (_HAN.search(text) is None) != (_HAN.search(question) is None)
+
+
 def wants_structure(question: str) -> bool:
     """Is it about how a document is divided?"""
     return _STRUCTURE.search(question) is not None
@@ -128,13 +138,25 @@ def names(text: str) -> frozenset[int]:
     return frozenset(found.hashes[~np.isin(found.hashes, stop_hashes())].tolist())
 
 
+def _uninvented(question: str, statements: str) -> str:
+    """The statements without the names that they made up: those lead to what was not asked for.  A name in another
+    language than the question's may be one that it asks for."""
+    asked, kept = question.lower(), list[str]()
+    for _, said in sentences(statements):
+        made = [] if foreign(said, question) else [*named(said), *_NAME.findall(said)]
+        for each in sorted(made, key=len, reverse=True):
+            said = said if each.lower() in asked or each.isdecimal() else said.replace(each, " ")
+        kept.append(said)
+    return " ".join(kept)
+
+
 def _content(text: str, weight: float) -> dict[int, float]:
     """The words that are not those of any question."""
     text = " ".join(text.split())
-    words, named = read([text]), names(text)
+    words, called = read([text]), names(text)
     said = ~np.isin(words.hashes, stop_hashes())
     found: dict[int, float] = {}
     for term, own in zip(words.hashes[said].tolist(), words.weights[said].tolist(), strict=True):
-        own *= weight * (NAME_WEIGHT if term in named else 1.0)
+        own *= weight * (NAME_WEIGHT if term in called else 1.0)
         found[term] = max(found.get(term, 0.0), own)
     return found

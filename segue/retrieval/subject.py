@@ -3,8 +3,9 @@
 A small model that is shown the right sentence between others, of other names, takes one of those; shown once more which
 sentences name what was asked for, it takes the right one.
 
-Laws: names are full names (`names.named`); else a word that is written like one, with a neighbour where some text has
-both side by side; and Chinese words side by side that much of the question's weight is on.  A name is in a text as it
+Laws: names are full names (`names.named`); else a word that is written like one and that few lines have, with a
+neighbour where some text has both side by side; and Chinese words side by side that much of the question's weight is
+on.  A name is in a text as it
 stands in the question, but for case and the form of characters; of several, a text has half of what the best one has.
 Where there is none, no text is told from another.
 """
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from segue.retrieval import ranking
 from segue.retrieval.lines import sentences
 from segue.retrieval.names import named
-from segue.retrieval.question import TEXT_CHARACTERS_MAX, names
+from segue.retrieval.question import NAME_WEIGHT, TEXT_CHARACTERS_MAX, foreign, names
 from segue.retrieval.ranking import Corpus
 from segue.retrieval.words import Reading, read
 
@@ -29,6 +30,10 @@ RUN_MAX = 4
 """Words side by side: names that no dictionary has are read as single characters."""
 RUN_SHARE = 0.3
 """Of a question's weight, that Chinese words have which are a name."""
+RUN_ALONE_SHARE = 0.5
+"""The same of a single word."""
+LINES_MAX, LINES_SHARE = 16, 0.1
+"""A word that stands in more lines than that names what all of the text is about, and tells no line from another."""
 PART_MIN = 0.5
 """Of what the best text has."""
 
@@ -39,37 +44,36 @@ _COUNT = re.compile("[0-9]{1,3}")
 
 class Subject:
     """What a question is about, as far as that can be told.  `corpus` are the documents asked; `statements`, how a text
-    may put the answer, name it in another language where they are in one."""
+    may put the answer, name it in another language where they are in one and the question's own name is nowhere."""
 
     def __init__(self, corpus: Corpus, question: str, statements: str = "") -> None:
-        abroad = [text for _, text in sentences(statements) if bool(_HAN.search(text)) != bool(_HAN.search(question))]
+        abroad = [text for _, text in sentences(statements) if foreign(text, question)]
         said = [question, " ".join(abroad)]
         self._asked = [_Asked(corpus, " ".join(each.split())[-TEXT_CHARACTERS_MAX:]) for each in said if each.strip()]
 
     def named(self, texts: Sequence[str]) -> list[bool]:
         """Which of the texts name it; none where that cannot be told."""
-        said, names = self._names(texts)
-        told = np.zeros(len(texts), np.bool_)
-        for found in names:
-            scores = np.zeros(len(texts))
-            for weight, name in found:
-                scores += weight * _having(said, name)
-            told |= (scores > 0) & (scores >= PART_MIN * scores.max(initial=0.0))
-        return [bool(each) for each in told]
+        said, found = self._names(texts)
+        scores = np.zeros(len(texts))
+        for weight, name in found:
+            scores += weight * _having(said, name)
+        return [bool(each) for each in (scores > 0) & (scores >= PART_MIN * scores.max(initial=0.0))]
 
     def names(self, texts: Sequence[str]) -> list[str]:
-        """What says most of the names that some text has, in either language."""
-        return [max(found)[1] for found in self._names(texts)[1] if found]
+        """What says most of the names that some text has."""
+        found = self._names(texts)[1]
+        return [max(found)[1]] if found else []
 
-    def _names(self, texts: Sequence[str]) -> tuple[list[str], list[list[tuple[float, str]]]]:
+    def _names(self, texts: Sequence[str]) -> tuple[list[str], list[tuple[float, str]]]:
         reading = read([" ".join(text.split()) for text in texts]).reading
         said, met = _spoken(reading).split("\n")[: len(texts)], set(reading.hashes.tolist())
-        return said, [list(_names(asked.met(met), said)) for asked in self._asked]
+        names = (list(_names(asked.met(met), said)) for asked in self._asked)
+        return said, next(filter(None, names), [])
 
 
 class _Asked:
-    """The words of a question: what each is worth (nothing, where it was not `met` in the texts), whether it is written
-    like a name, and whether it is Chinese."""
+    """The words of a question: what each is worth (nothing, where it was not `met` in the texts), whether few lines
+    have it, whether it is written like a name, and whether it is Chinese."""
 
     def __init__(self, corpus: Corpus, asked: str) -> None:
         reading, weights = ranking.rarity(corpus, asked)
@@ -79,6 +83,9 @@ class _Asked:
         self.heavy: list[float] = weights.tolist()
         like = set(again.lines[np.isin(again.hashes, list(called))].tolist())
         self.like = [number in like for number in range(len(words))]
+        count, own = int(corpus.firsts[-1]), weights / np.where(self.like, NAME_WEIGHT, 1.0)
+        lines = count / np.expm1(np.maximum(own, 1e-6)) - 1
+        self.rare: list[bool] = (lines <= max(LINES_MAX, LINES_SHARE * count)).tolist()
         self.han = [_HAN.fullmatch(word) is not None for word in words]
         self.counts = [_COUNT.fullmatch(word) is not None for word in words]
         self.full = named(asked)
@@ -116,7 +123,7 @@ def _names(asked: _Asked, said: Sequence[str]) -> Iterator[tuple[float, str]]:
             # A name that no dictionary has may be cut into other words there, and still it is worth something.
             yield sum(asked.heavy[number] for number in mine) or 1.0, text
     for number, like in enumerate(asked.like):
-        if like and number not in taken:
+        if like and number not in taken and asked.rare[number]:
             pairs = [(number, number + 1), (number - 1, number)]
             runs = sorted((run for run in pairs if asked.joined(*run)), key=lambda run: -asked.weight(*run))
             alone = [(number, number)] if asked.joined(number, number) and not asked.counts[number] else []
@@ -125,12 +132,14 @@ def _names(asked: _Asked, said: Sequence[str]) -> Iterator[tuple[float, str]]:
                     taken.update(range(first, last + 1))
                     yield asked.weight(first, last), asked.run(first, last)
                     break
-    least = RUN_SHARE * sum(asked.heavy)
+    total = sum(asked.heavy)
     chinese = [
         (first, last)
         for first in range(len(asked.han))
         for last in range(first, min(first + RUN_MAX, len(asked.han)))
-        if all(asked.han[first : last + 1]) and asked.joined(first, last) and asked.weight(first, last) >= least
+        if all(asked.han[first : last + 1])
+        and asked.joined(first, last)
+        and asked.weight(first, last) >= (RUN_SHARE if last > first else RUN_ALONE_SHARE) * total
     ]
     for first, last in sorted(chinese, key=lambda run: (-asked.weight(*run), -len(asked.run(*run)), run)):
         if not taken.intersection(range(first, last + 1)) and _having(said, asked.run(first, last)).any():

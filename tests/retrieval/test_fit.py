@@ -136,7 +136,10 @@ def test_of_many_that_say_the_same_none_fits_badly(corpus: Corpus) -> None:
 
 def test_what_stands_on_every_page_is_not_all_that_is_shown(tmp_path: Path) -> None:
     pages = [
-        f"Yearly report of the Amber school\n\nPage {number} is about the weather in the north." for number in range(90)
+        "\n\n".join(
+            ["Yearly report of the Amber school", *(f"On day {number}.{line} it rained." for line in range(24))]
+        )
+        for number in range(90)
     ]
     needle = "Its head is Odette Varga, who came to the Amber school from the sea."
     shelf = Shelf(tmp_path, "\n\n".join([*pages[:70], needle, *pages[70:]]), vectors=VECTORS)

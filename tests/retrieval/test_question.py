@@ -118,3 +118,19 @@ def test_statements_add_words_and_decide_nothing_else() -> None:
     assert len(long.text) <= 1001
     assert "lamp" in long.text
     assert "harbour" in long.text
+
+
+def test_names_and_numbers_that_statements_made_up_are_not_looked_for() -> None:
+    statements = "Debian was started by Linus Torvalds in 1991. The founder of Debian is Linus Torvalds."
+    asked = understood("Who started Debian, and when?", (), statements)
+    assert "torvalds" not in asked.text.lower()
+    assert "founder" in asked.text
+    assert "1991" in asked.text  # that it is a number says something, which one it is does not
+    assert not set(asked.terms) & set(understood("Torvalds 1991").terms)
+    assert set(understood("Debian").terms) <= set(asked.terms)
+
+
+def test_names_in_another_language_are_looked_for() -> None:
+    asked = understood("红隼博物馆创办于哪一年？", (), "The Kestrel museum was founded in 1931.")
+    assert set(understood("Kestrel").terms) <= set(asked.terms)
+    assert not set(understood("1931").terms) & set(asked.terms)

@@ -111,6 +111,35 @@ def test_statements_name_it_in_another_language(shelf: Shelf) -> None:
     assert not any(Subject(corpus, "黄铜观测站在哪里？", "黄铜观测站在北边。").named(ENGLISH))
 
 
+def test_the_questions_own_name_goes_before_one_that_statements_made_up(shelf: Shelf) -> None:
+    corpus = Corpus.of(shelf.indexes)
+    statements = "黄铜观测站的密码是1234。 The code of the Granite museum is 12."
+    assert Subject(corpus, "黄铜观测站的密码是多少？", statements).names([*ENGLISH, *CHINESE]) == ["黄铜观测站"]
+    told = Subject(corpus, "黄铜观测站的密码是多少？", statements).named([*ENGLISH, *CHINESE])
+    assert told.index(True) == len(ENGLISH)
+    assert sum(told) == 1
+
+
+def test_what_all_of_a_text_is_about_names_no_line_of_it(tmp_path: Path) -> None:
+    lines = [f"Day {number} in Halden: it rained on the harbour." for number in range(40)]
+    other = [f"Day {number} in the mountains: the road was closed." for number in range(60)]
+    once = "The lamp of the Kestrel museum was lit."
+    shelf = Shelf(tmp_path, "\n".join([*lines, *other, once]), vectors=VECTORS)
+    corpus = Corpus.of(shelf.indexes)
+    assert Subject(corpus, "Who lives in Halden?").names(lines) == []
+    assert Subject(corpus, "Which lamp was lit in the Kestrel museum of Halden?").names([*lines, once]) == [
+        "kestrel museum"
+    ]
+
+
+def test_a_word_of_a_dictionary_is_no_name(tmp_path: Path) -> None:
+    text = ["你需要属于dialout组才能使用调制解调器。", "目录的用途列表。", "系统调用的列表。", "根目录里有日志。"]
+    shelf = Shelf(tmp_path, padded("\n".join(text)), vectors=VECTORS)
+    corpus = Corpus.of(shelf.indexes)
+    assert Subject(corpus, "dialout 组的用途是什么？").names(text) == []
+    assert Subject(corpus, "系统调用的列表在哪里？").names(text) != []
+
+
 def test_passages_say_which_of_their_sentences_name_it(tmp_path: Path) -> None:
     needle = "The access code of the Kestrel museum is 78476."
     shelf = Shelf(
