@@ -1,0 +1,1 @@
+"""Questions about real manuals: `python -m bench.manuals`."""
