@@ -114,14 +114,16 @@ def written(hidden: Haystack, folder: Path) -> None:
 
 
 @contextmanager
-def served(model: str) -> Iterator[tuple[str, str]]:
-    """A server of our own: its address and its key."""
+def served(model: str, whole: int = 0) -> Iterator[tuple[str, str]]:
+    """A server of our own, that gives the model texts of up to `whole` tokens as they are (0: all that fit): its
+    address and its key."""
     port = process.free_port()
     with tempfile.TemporaryDirectory() as folder:
         env = {
             "SEGUE_FILES_DIR": f"{folder}/files",
             "SEGUE_ENGINE_SNAPSHOTS_DIR": f"{folder}/snapshots",
             "SEGUE_ENGINE_STALL_S": "600",
+            "SEGUE_DOCUMENTS_WHOLE_TOKENS_MAX": str(whole),
             "SEGUE_DOCUMENTS_STATEMENTS_S": "600",  # what is right is asked here, not how soon
         }
         with process.server(process.segue(port, model), port, "/readyz", env=env):
@@ -161,6 +163,7 @@ def main() -> int:
         help=f"sentences that have the name of a crowded needle, and no answer ({MENTIONS})",
     )
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--whole", type=int, default=0, help="longest text given to the model whole (0: what fits)")
     options.add_argument("--wrong", action="store_true", help="tell every wrong answer on standard error")
     given = options.parse_args()
     languages: list[Language] = given.languages.split(",")
@@ -187,7 +190,7 @@ def main() -> int:
     if given.server:
         measured(*given.server)
     else:
-        with served(given.model) as where:
+        with served(given.model, given.whole) as where:
             measured(*where)
     return 0
 
