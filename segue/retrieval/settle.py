@@ -27,6 +27,8 @@ FIRST_MAX = 8
 """Of those that name it, so many come before all others."""
 STRONG_MIN, KEPT_MIN = 0.5, 4
 """Of how well the best of them fits: what fits worse is as if it did not name it, but for the best few."""
+FIT_MIN = 0.4
+"""Where none fits that well, how well they fit tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,9 @@ def settle(
     keys = {
         number: _bytes(corpus, number, pair[0], each) for number, pair, each in zip(naming, pairs, fit, strict=True)
     }
-    order = places[np.argsort([-each.score for each in fit], kind="stable")]
-    least = STRONG_MIN * max(each.score for each in fit)
+    told = max(each.score for each in fit) >= FIT_MIN
+    order = places[np.argsort([-each.score if told else 0.0 for each in fit], kind="stable")]
+    least = STRONG_MIN * max(each.score for each in fit) if told else -np.inf
     poor = {number for number, each in zip(naming, fit, strict=True) if each.score < least}
     weak = frozenset(poor.difference(lines[order[:KEPT_MIN]].tolist()))
     first = lines[order[: min(FIRST_MAX, len(naming) - len(weak))]]

@@ -134,6 +134,20 @@ def test_of_many_that_say_the_same_none_fits_badly(corpus: Corpus) -> None:
     assert min(found) >= STRONG_MIN * max(found)
 
 
+def test_where_none_fits_all_with_the_name_are_shown(tmp_path: Path) -> None:
+    needle = "朱建国出生在特罗姆瑟。"
+    near = ["朱建国每天晚上练习班卓琴。", "朱建国开一辆粉红色的面包车。", "三月3日，朱建国上班迟到了。"]
+    near += ["三月4日，朱建国上班迟到了。", "三月9日，朱建国上班迟到了。", "三月10日，朱建国上班迟到了。"]
+    other = [f"访问学者清理了第{number}号仓库。" for number in range(60)]
+    mixed = [each for place, line in enumerate([*near, needle]) for each in (line, *other[8 * place :][:8])]
+    shelf = Shelf(tmp_path, padded("\n\n".join(mixed)), vectors=VECTORS)
+    question = "朱建国的老家是哪座城市？"
+    statements = "朱建国的家乡是北京。 朱建国的老家位于北京市。 朱建国的家在北京市。"
+    found = find(shelf.indexes, shelf.texts, question, 3000, (), VECTORS, statements)
+    told = [shelf.texts[0][slice(*each.key)].decode() for each in found if each.key]
+    assert all(any(line in key for key in told) for line in (needle, *near))
+
+
 def test_what_stands_on_every_page_is_not_all_that_is_shown(tmp_path: Path) -> None:
     pages = [
         "\n\n".join(
