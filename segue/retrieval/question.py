@@ -28,7 +28,9 @@ TERMS_MAX, TEXT_CHARACTERS_MAX = 96, 1000
 NAME_WEIGHT = 1.6
 """What a word says that is written like a name: large inside a sentence, or with a digit."""
 
-_NAME = re.compile(r"(?<![.!?:\n] )(?<!^)(?<![^\W_])(?:[A-Z][^\W_]+|[^\W_]*[0-9][^\W_]*)")
+LETTER = r"[^\W_\u3400-\u9fff]"
+"""Chinese text has no blanks around words of other letters."""
+_NAME = re.compile(rf"(?<![.!?:\n] )(?<!^)(?<!{LETTER})(?:[A-Z]{LETTER}+|{LETTER}*[0-9]{LETTER}*)")
 _NUMBER = re.compile(r"[0-9]+")
 _HAN = re.compile("[\u3400-\u9fff]")
 _BACK = re.compile(

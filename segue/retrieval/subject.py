@@ -22,7 +22,7 @@ import numpy.typing as npt
 from segue.retrieval import ranking
 from segue.retrieval.lines import sentences
 from segue.retrieval.names import named
-from segue.retrieval.question import NAME_WEIGHT, TEXT_CHARACTERS_MAX, foreign, names
+from segue.retrieval.question import LETTER, NAME_WEIGHT, TEXT_CHARACTERS_MAX, foreign, names
 from segue.retrieval.ranking import Corpus
 from segue.retrieval.words import Reading, read
 
@@ -159,8 +159,8 @@ def _spoken(reading: Reading) -> str:
 
 
 def _having(texts: Sequence[str], name: str) -> npt.NDArray[np.bool_]:
-    """Which texts have the name, not inside a longer word of letters."""
-    before = "" if _HAN.match(name[:1]) else r"(?<![^\W_])"
-    behind = "" if _HAN.match(name[-1:]) else r"(?![^\W_])"
+    """Which texts have the name, not inside a longer word of letters; Chinese ones may stand around it."""
+    before = "" if _HAN.match(name[:1]) else f"(?<!{LETTER})"
+    behind = "" if _HAN.match(name[-1:]) else f"(?!{LETTER})"
     pattern = re.compile(before + re.escape(name) + behind)
     return np.array([pattern.search(text) is not None for text in texts], np.bool_)

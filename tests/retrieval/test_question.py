@@ -134,3 +134,10 @@ def test_names_in_another_language_are_looked_for() -> None:
     asked = understood("红隼博物馆创办于哪一年？", (), "The Kestrel museum was founded in 1931.")
     assert set(understood("Kestrel").terms) <= set(asked.terms)
     assert not set(understood("1931").terms) & set(asked.terms)
+
+
+def test_what_stands_around_a_made_up_name_is_looked_for() -> None:
+    asked = understood("哪个登机口？", (), "旅客到齐以后，ZK航班在2023年从登机口起飞。")
+    assert set(understood("航班").terms) <= set(asked.terms)
+    assert set(understood("起飞").terms) <= set(asked.terms)
+    assert not set(understood("2023").terms) & set(asked.terms)

@@ -140,6 +140,13 @@ def test_a_word_of_a_dictionary_is_no_name(tmp_path: Path) -> None:
     assert Subject(corpus, "系统调用的列表在哪里？").names(text) != []
 
 
+@pytest.mark.parametrize("text", ["乘坐ZK-309的旅客在C17登机。", "ZK-309", "航班 ZK-309 从C17起飞。"])
+def test_letters_between_chinese_ones_are_words(tmp_path: Path, text: str) -> None:
+    shelf = Shelf(tmp_path, padded(text), vectors=VECTORS)
+    subject = Subject(Corpus.of(shelf.indexes), "乘坐ZK-309的人在哪里上飞机？")
+    assert subject.named([text, "乘坐ZKA-3091的旅客。"]) == [True, False]
+
+
 def test_passages_say_which_of_their_sentences_name_it(tmp_path: Path) -> None:
     needle = "The access code of the Kestrel museum is 78476."
     shelf = Shelf(
