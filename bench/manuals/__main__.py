@@ -20,14 +20,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import report
-from bench.needles.__main__ import ANSWER_TOKENS, ANSWER_WAIT_S, MODEL, PARSE_WAIT_S, served
+from bench import asking, report
 
 PACKAGES = {
     "developers-reference": "developers-reference.pdf",
@@ -77,43 +75,14 @@ def has(text: str, wanted: Sequence[str]) -> bool:
 
 def asked(path: Path, rows: Sequence[dict[str, Any]], base: str, key: str) -> list[Answer]:
     """The answers to all questions about one file."""
-    from openai import OpenAI
-
-    client = OpenAI(base_url=f"{base.rstrip('/')}/compatible-mode/v1", api_key=key, timeout=ANSWER_WAIT_S)
-    file = client.files.create(file=path, purpose="file-extract")  # type: ignore[arg-type]
-    try:
-        deadline = time.monotonic() + PARSE_WAIT_S
-        while (status := client.files.retrieve(file.id).status) != "processed":
-            if status == "error" or time.monotonic() > deadline:
-                raise SystemExit(f"{path.name} was not read: {status}")
-            time.sleep(1)
-        return [_answer(client, file.id, row) for row in rows]
-    finally:
-        client.files.delete(file.id)
+    with asking.uploaded(path, base, key) as ask:
+        return [_answer(ask, row) for row in rows]
 
 
-def _answer(client: Any, file: str, row: dict[str, Any]) -> Answer:
-    begun, first, text, read = time.monotonic(), 0.0, "", list[dict[str, Any]]()
-    stream = client.chat.completions.create(
-        model=MODEL,
-        messages=[
-            {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "system", "content": f"fileid://{file}"},
-            {"role": "user", "content": row["question"]},
-        ],
-        max_tokens=ANSWER_TOKENS,
-        temperature=0,
-        stream=True,
-        extra_body={"segue_citations": True},
-    )
-    for chunk in stream:
-        read = (chunk.model_extra or {}).get("segue_citations") or read
-        said = chunk.choices[0].delta.content if chunk.choices else ""
-        if said and not first:
-            first = time.monotonic() - begun
-        text += said or ""
-    found = any(has(each.get("text") or "", row["evidence"]) for each in read)
-    return Answer(row["question"], text, found, has(text, row["answers"]), first)
+def _answer(ask: Callable[[str], asking.Said], row: dict[str, Any]) -> Answer:
+    said = ask(row["question"])
+    found = any(has(each.get("text") or "", row["evidence"]) for each in said.read)
+    return Answer(row["question"], said.text, found, has(said.text, row["answers"]), said.first_s)
 
 
 def main() -> int:
@@ -128,7 +97,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         paths = list(fetched(folder))
-        base, key = given.server or stack.enter_context(served(given.model))
+        base, key = given.server or stack.enter_context(asking.served(given.model))
         print(report.heading("Right answers about real manuals", "python -m bench.manuals"))
         rows, seen = list[list[str]](), list[Answer]()
         for path in paths:

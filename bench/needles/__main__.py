@@ -15,24 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench import process, report
+from bench import asking, report
 from bench.needles.plant import KINDS, MENTIONS, Haystack, Needle, haystack
 from bench.needles.prose import Language
 
 BYTES_A_TOKEN = 3.8
-PARSE_WAIT_S, ANSWER_WAIT_S = 3600, 1800
-ANSWER_TOKENS = 200
-MODEL = "qwen-long"
 RIGHT_MIN = 0.95
 
 
@@ -56,50 +49,20 @@ def asked(
     hidden: Haystack, kinds: Sequence[str], per: int, together: int, base: str, key: str, told: Callable[[Answer], None]
 ) -> dict[str, list[Answer]]:
     """The answers, by kind; at most `per` of each, `together` at a time."""
-    from openai import OpenAI
-
-    client = OpenAI(base_url=f"{base.rstrip('/')}/compatible-mode/v1", api_key=key, timeout=ANSWER_WAIT_S)
-    file = client.files.create(file=("haystack.txt", hidden.text), purpose="file-extract")  # type: ignore[arg-type]
-    try:
-        deadline = time.monotonic() + PARSE_WAIT_S
-        while (status := client.files.retrieve(file.id).status) != "processed":
-            if status == "error" or time.monotonic() > deadline:
-                raise SystemExit(f"the file was not read: {status}")
-            time.sleep(1)
-        wanted = [each for kind in kinds for each in [some for some in hidden.needles if some.kind == kind][:per]]
-        seen: dict[str, list[Answer]] = defaultdict(list)
-        with ThreadPoolExecutor(together) as pool:
-            for answer in pool.map(lambda needle: _answer(client, file.id, needle), wanted):
-                seen[answer.needle.kind].append(answer)
-                told(answer)
-        return seen
-    finally:
-        client.files.delete(file.id)
+    wanted = [each for kind in kinds for each in [some for some in hidden.needles if some.kind == kind][:per]]
+    seen: dict[str, list[Answer]] = defaultdict(list)
+    with asking.uploaded(("haystack.txt", hidden.text), base, key) as ask, ThreadPoolExecutor(together) as pool:
+        for answer in pool.map(lambda needle: _answer(ask, needle), wanted):
+            seen[answer.needle.kind].append(answer)
+            told(answer)
+    return seen
 
 
-def _answer(client: Any, file: str, needle: Needle) -> Answer:
-    begun, first, text, read = time.monotonic(), 0.0, "", list[dict[str, Any]]()
-    stream = client.chat.completions.create(
-        model=MODEL,
-        messages=[
-            {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "system", "content": f"fileid://{file}"},
-            {"role": "user", "content": needle.question},
-        ],
-        max_tokens=ANSWER_TOKENS,
-        temperature=0,
-        stream=True,
-        extra_body={"segue_citations": True},
-    )
-    for chunk in stream:
-        read = (chunk.model_extra or {}).get("segue_citations") or read
-        said = chunk.choices[0].delta.content if chunk.choices else ""
-        if said and not first:
-            first = time.monotonic() - begun
-        text += said or ""
-    spans = [(each["start"], each["end"]) for each in read]
+def _answer(ask: Callable[[str], asking.Said], needle: Needle) -> Answer:
+    said = ask(needle.question)
+    spans = [(each["start"], each["end"]) for each in said.read]
     whole = all(any(low <= start and end <= high for low, high in spans) for start, end in needle.spans)
-    return Answer(needle, text, whole, first)
+    return Answer(needle, said.text, whole, said.first_s)
 
 
 def written(hidden: Haystack, folder: Path) -> None:
@@ -111,23 +74,6 @@ def written(hidden: Haystack, folder: Path) -> None:
         for each in hidden.needles
     ]
     (folder / "questions.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-@contextmanager
-def served(model: str, whole: int = 0) -> Iterator[tuple[str, str]]:
-    """A server of our own, that gives the model texts of up to `whole` tokens as they are (0: all that fit): its
-    address and its key."""
-    port = process.free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        env = {
-            "SEGUE_FILES_DIR": f"{folder}/files",
-            "SEGUE_ENGINE_SNAPSHOTS_DIR": f"{folder}/snapshots",
-            "SEGUE_ENGINE_STALL_S": "600",
-            "SEGUE_DOCUMENTS_WHOLE_TOKENS_MAX": str(whole),
-            "SEGUE_DOCUMENTS_STATEMENTS_S": "600",  # what is right is asked here, not how soon
-        }
-        with process.server(process.segue(port, model), port, "/readyz", env=env):
-            yield f"http://127.0.0.1:{port}", process.KEY
 
 
 def table(title: str, seen: dict[str, list[Answer]]) -> str:
@@ -190,7 +136,7 @@ def main() -> int:
     if given.server:
         measured(*given.server)
     else:
-        with served(given.model, given.whole) as where:
+        with asking.served(given.model, given.whole) as where:
             measured(*where)
     return 0
 

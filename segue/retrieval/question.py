@@ -31,7 +31,7 @@ NAME_WEIGHT = 1.6
 LETTER = r"[^\W_\u3400-\u9fff]"
 """Chinese text has no blanks around words of other letters."""
 _NAME = re.compile(rf"(?<![.!?:\n] )(?<!^)(?<!{LETTER})(?:[A-Z]{LETTER}+|{LETTER}*[0-9]{LETTER}*)")
-_NUMBER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(rf"(?<!{LETTER})[0-9]+(?!{LETTER})")
 _HAN = re.compile("[\u3400-\u9fff]")
 _BACK = re.compile(
     r"\b(?:it|its|they|them|their|he|him|his|she|her|this|that|these|those|there|then|former|latter|same)\b"
@@ -145,9 +145,10 @@ def _uninvented(question: str, statements: str) -> str:
     language than the question's may be one that it asks for."""
     asked, kept = question.lower(), list[str]()
     for _, said in sentences(statements):
-        made = [] if foreign(said, question) else [*named(said), *_NAME.findall(said)]
-        for each in sorted(made, key=len, reverse=True):
-            said = said if each.lower() in asked or each.isdecimal() else said.replace(each, " ")
+        if not foreign(said, question):
+            for name in named(said):
+                said = said if name.lower() in asked else said.replace(name, " ")
+            said = _NAME.sub(lambda found: found[0] if found[0].isdecimal() or found[0].lower() in asked else " ", said)
         kept.append(said)
     return " ".join(kept)
 

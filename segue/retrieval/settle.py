@@ -63,9 +63,10 @@ def settle(
     keys = {
         number: _bytes(corpus, number, pair[0], each) for number, pair, each in zip(naming, pairs, fit, strict=True)
     }
-    told = max(each.score for each in fit) >= FIT_MIN
+    most = max(each.score for each in fit)
+    told = most >= FIT_MIN
     order = places[np.argsort([-each.score if told else 0.0 for each in fit], kind="stable")]
-    least = STRONG_MIN * max(each.score for each in fit) if told else -np.inf
+    least = STRONG_MIN * most if told else -np.inf
     poor = {number for number, each in zip(naming, fit, strict=True) if each.score < least}
     weak = frozenset(poor.difference(lines[order[:KEPT_MIN]].tolist()))
     first = lines[order[: min(FIRST_MAX, len(naming) - len(weak))]]

@@ -5,9 +5,8 @@ sentences name what was asked for, it takes the right one.
 
 Laws: names are full names (`names.named`); else a word that is written like one and that few lines have, with a
 neighbour where some text has both side by side; and Chinese words side by side that much of the question's weight is
-on.  A name is in a text as it
-stands in the question, but for case and the form of characters; of several, a text has half of what the best one has.
-Where there is none, no text is told from another.
+on.  A name is in a text as it stands in the question, but for case and the form of characters; of several, a text has
+half of what the best one has.  Where there is none, no text is told from another.
 """
 
 from __future__ import annotations

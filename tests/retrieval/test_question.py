@@ -141,3 +141,14 @@ def test_what_stands_around_a_made_up_name_is_looked_for() -> None:
     assert set(understood("航班").terms) <= set(asked.terms)
     assert set(understood("起飞").terms) <= set(asked.terms)
     assert not set(understood("2023").terms) & set(asked.terms)
+
+
+def test_what_was_made_up_is_cut_out_as_a_word() -> None:
+    asked = understood(
+        "Which mail server is started?", (), "The server is exim4. Anton starts the server for An, daily."
+    )
+    assert not set(understood("exim").terms) & set(asked.terms)
+    assert set(understood("anton").terms) <= set(asked.terms)
+    kept = understood("邮件服务器为什么慢？", (), "The exim4 server is slow since 2023.")
+    assert set(understood("exim4").terms) <= set(kept.terms)
+    assert not set(understood("2023").terms) & set(kept.terms)
